@@ -1,0 +1,30 @@
+"""Widthwise: how wide should every layer of a network be?
+
+Trace any PyTorch network, decide widths under a budget, rewrite it narrower, prove the rewrite.
+"""
+
+from widthwise import errors
+from widthwise._version import __version__
+from widthwise.cost import Macs, Memory, Params
+from widthwise.graph import Axis, ChannelGraph, trace
+from widthwise.plans import Plan
+from widthwise.search import scores
+from widthwise.search.planning import plan
+from widthwise.shrinking import load, save, shrink
+
+__all__ = [
+    "Axis",
+    "ChannelGraph",
+    "Macs",
+    "Memory",
+    "Params",
+    "Plan",
+    "__version__",
+    "errors",
+    "load",
+    "plan",
+    "save",
+    "scores",
+    "shrink",
+    "trace",
+]

@@ -1,0 +1,138 @@
+"""Every error Widthwise raises on purpose, in one family.
+
+Each message says what broke, where, what was expected, why the rule exists and what to do next.
+Each class also derives from a built-in, so that ``except ValueError`` keeps working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class WidthwiseError(Exception):
+    """Base of every error that Widthwise raises on purpose."""
+
+
+class TraceError(WidthwiseError, RuntimeError):
+    """The network could not be traced."""
+
+
+class BudgetError(WidthwiseError, ValueError):
+    """A budget is malformed or cannot be reached."""
+
+
+class PlanError(WidthwiseError, ValueError):
+    """A plan is damaged or does not fit the network."""
+
+
+class ProofError(WidthwiseError, RuntimeError):
+    """The shrunk network does not compute what the masked network computes."""
+
+
+class SearchError(WidthwiseError, RuntimeError):
+    """A search cannot go on."""
+
+
+class ConfigError(WidthwiseError, ValueError):
+    """A recipe or an option is wrong."""
+
+
+class RunError(WidthwiseError, RuntimeError):
+    """A run folder cannot be used."""
+
+
+class DataError(WidthwiseError, RuntimeError):
+    """A data set is missing or damaged."""
+
+
+def forward_failed(kind: str, where: str, shapes: str, error: BaseException) -> TraceError:
+    """The model's own forward raised on the example inputs."""
+    return TraceError(
+        f"The forward pass of `{kind}` failed on the example inputs, in `{where or kind}`:\n"
+        f"    {type(error).__name__}: {_first_lines(error)}\n"
+        f"Example inputs: {shapes}\n"
+        "Why: tracing runs the model's own forward once, so the inputs must be ones it accepts.\n"
+        "Hint: pass inputs of the shape and dtype that the model is called with; "
+        "several inputs go in a tuple, keyword inputs in a dict."
+    )
+
+
+def meta_unsupported(kind: str, where: str, error: BaseException) -> TraceError:
+    """The forward reads values, and the model has no weights to run it with."""
+    return TraceError(
+        f"`{kind}` reads tensor values in its forward, in `{where or kind}`:\n"
+        f"    {type(error).__name__}: {_first_lines(error)}\n"
+        "Why: a model on the meta device has shapes but no values.\n"
+        "Hint: build the model on the CPU, so that it can be traced with real tensors."
+    )
+
+
+def unstable_forward(model: object, where: str) -> TraceError:
+    """Two runs of the same network made different calls."""
+    return TraceError(
+        f"`{type(model).__name__}` runs differently each time it is called, first at {where}.\n"
+        "Why: a trace compares a run of the full network with a run of a narrower one, call by "
+        "call.\n"
+        "Hint: make the forward a function of its inputs; a random choice of layers has to be "
+        "switched off in evaluation mode."
+    )
+
+
+def not_copyable(kind: str, error: BaseException) -> TraceError:
+    """The module refuses `copy.deepcopy`."""
+    return TraceError(
+        f"`{kind}` cannot be copied: {type(error).__name__}: {_first_lines(error)}\n"
+        "Why: Widthwise works on a copy, so that the model you pass is left exactly as it was.\n"
+        "Hint: make `copy.deepcopy(model)` work; tensors kept as plain attributes should be "
+        "registered as buffers."
+    )
+
+
+def unreachable_budget(
+    metric: str, limit: float, full: float, smallest: float, holders: Sequence[tuple[str, float]]
+) -> BudgetError:
+    """No plan is as cheap as the budget asks."""
+    lines = "\n".join(f"    {what:<58} {share:6.1%}" for what, share in holders)
+    return BudgetError(
+        f"Cannot reach {metric} <= {limit:,.0f} ({limit / full:.1%} of {full:,.0f}): "
+        f"the smallest reachable value is {smallest:,.0f} ({smallest / full:.1%}).\n"
+        f"What holds it there, as a share of the full cost:\n{lines}\n"
+        "Hint: lower `min_width` or `min_keep`, include more axes, "
+        f"or ask for at least {smallest / full:.3f}."
+    )
+
+
+def wrong_network(problems: Iterable[str]) -> PlanError:
+    """A plan made for one network was given another."""
+    lines = "\n".join(f"    {problem}" for problem in list(problems)[:12])
+    return PlanError(
+        f"This plan was made for another network:\n{lines}\n"
+        "Why: a plan names axes and their full widths; every one of them must be found again.\n"
+        "Hint: build the model exactly as it was when the plan was made (same class, same "
+        "arguments, same number of classes)."
+    )
+
+
+def damaged_plan(path: object, why: str) -> PlanError:
+    """A plan file cannot be read."""
+    return PlanError(
+        f"Cannot read the plan `{path}`: {why}\n"
+        "Why: a plan is a JSON file that `Plan.save` writes whole or not at all.\n"
+        "Hint: the file was cut short or edited; make the plan again, or take it from a backup."
+    )
+
+
+def proof_failed(where: str, error: float, tolerance: float) -> ProofError:
+    """Masked and shrunk network disagree."""
+    return ProofError(
+        f"The shrunk network differs from the masked network, first in `{where}`: "
+        f"relative error {error:.2e}, allowed {tolerance:.0e}.\n"
+        "Why: every cut is proven on the example inputs, so that no wrong cut goes unnoticed.\n"
+        f"Hint: exclude the axes around `{where}` (`exclude=[...]`) and report the model, or look "
+        "at the result with `shrink(model, plan, verify=False)`."
+    )
+
+
+def _first_lines(error: BaseException, count: int = 3) -> str:
+    text = str(error).strip() or repr(error)
+    return "\n    ".join(text.splitlines()[:count])

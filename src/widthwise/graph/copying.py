@@ -1,0 +1,151 @@
+"""Copy a module tree with other tensors in it, without ever holding two sets of weights."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from widthwise import errors
+from widthwise.rules import Ids
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield every parameter and buffer once, with its first name."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Module:
+    """Deep-copy a module with changed tensors.
+
+    Args:
+        model: The module; not changed.
+        change: Called with the name and the tensor of every parameter and buffer; returns the
+            tensor the copy gets. A parameter stays a parameter, trainable if it was.
+
+    Returns:
+        The copy. Tensors shared between modules are shared in the copy.
+
+    Raises:
+        TraceError: If the module refuses to be copied.
+    """
+    memo: dict[int, object] = {}
+    for name, tensor in named_tensors(model):
+        new = change(name, tensor)
+        if isinstance(tensor, nn.Parameter) and not isinstance(new, nn.Parameter):
+            new = nn.Parameter(new, requires_grad=tensor.requires_grad)
+        memo[id(tensor)] = new
+    # A module holds a dozen empty hook tables, and deepcopy is slow at them: half its time.
+    for module in model.modules():
+        for table in vars(module).values():
+            if type(table) in (OrderedDict, set) and not table:
+                memo[id(table)] = type(table)()
+    try:
+        return copy.deepcopy(model, memo)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise errors.not_copyable(type(model).__name__, error) from error
+
+
+def to_meta(_: str, tensor: Tensor) -> Tensor:
+    """Return the tensor without its values."""
+    return torch.empty_like(tensor, device="meta", requires_grad=False)
+
+
+def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
+    """Select indices along each dim of a tensor.
+
+    Args:
+        tensor: Any tensor, also on the meta device; not changed.
+        kept: Per dim the indices to keep, in order, or None for all.
+
+    Returns:
+        A new tensor that shares nothing with the old one, or the old one if nothing is removed.
+    """
+    new = tensor.detach()
+    for dim, indices in enumerate(kept):
+        if indices is None or len(indices) == tensor.shape[dim]:
+            continue
+        if new.is_meta:
+            shape = [*new.shape[:dim], len(indices), *new.shape[dim + 1 :]]
+            new = torch.empty(shape, dtype=new.dtype, device="meta")
+        else:
+            new = new.index_select(dim, torch.as_tensor(indices, device=new.device))
+    return new
+
+
+def narrow_module(
+    model: nn.Module,
+    slots: Mapping[str, tuple[Ids | None, ...]],
+    resized: Mapping[tuple[str, str], tuple[Ids | int, ...]],
+    kept: np.ndarray,
+) -> nn.Module:
+    """Copy a module at kept units, with the integer attributes of known layers brought in line.
+
+    Args:
+        model: The full module; not changed.
+        slots: Per tensor and dim, the unit of every index; see `ChannelGraph.slots`.
+        resized: Sizes that attributes repeat, per module path and attribute, in units or constant.
+        kept: Which units stay. Shape ``[units]``, bool.
+
+    Returns:
+        A copy of the user's own class, narrower. It shares no memory with `model`.
+    """
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        indices = tuple(
+            None if units is None else np.flatnonzero(kept[units])
+            for units in slots.get(name, (None,) * tensor.dim())
+        )
+        new = narrow_tensor(tensor, indices)
+        return new.clone() if new.data_ptr() == tensor.data_ptr() and not new.is_meta else new
+
+    new = copy_module(model, change)
+    olds = dict(model.named_modules())
+    news = dict(new.named_modules())
+    for name, module in news.items():
+        update_attributes(module, olds[name])
+    for (path, attribute), sizes in resized.items():
+        _resize(news[path], attribute, sizes, kept)
+    return new
+
+
+def _resize(
+    module: nn.Module, attribute: str, sizes: tuple[Ids | int, ...], kept: np.ndarray
+) -> None:
+    """Set an attribute to the kept counts, if it holds the full ones. Changes `module`."""
+    full = tuple(size if isinstance(size, int) else len(size) for size in sizes)
+    now = tuple(size if isinstance(size, int) else int(kept[size].sum()) for size in sizes)
+    value = getattr(module, attribute, None)
+    if value == full[0]:
+        setattr(module, attribute, now[0])
+    elif isinstance(value, tuple | list) and tuple(value) == full:
+        setattr(module, attribute, type(value)(now))
+
+
+def update_attributes(new: nn.Module, old: nn.Module) -> None:
+    """Make the integer attributes of a known layer match its narrowed tensors. Changes `new`."""
+    weight, old_weight = getattr(new, "weight", None), getattr(old, "weight", None)
+    if not isinstance(weight, Tensor) or not isinstance(old_weight, Tensor):
+        return
+    shape = tuple(weight.shape)
+    if isinstance(new, nn.modules.conv._ConvNd):
+        per_group = int(old_weight.shape[0]) // new.groups
+        if new.groups > 1:
+            new.groups = shape[0] // per_group
+        sides = (shape[0], shape[1] * new.groups)
+        new.in_channels, new.out_channels = sides if new.transposed else sides[::-1]
+    elif isinstance(new, nn.Linear):
+        new.out_features, new.in_features = shape
+    elif isinstance(new, nn.modules.batchnorm._NormBase):
+        new.num_features = shape[0]
+    elif isinstance(new, nn.LayerNorm | nn.RMSNorm):
+        new.normalized_shape = shape
+    elif isinstance(new, nn.Embedding):
+        new.num_embeddings, new.embedding_dim = shape
+    elif isinstance(new, nn.PReLU):
+        new.num_parameters = shape[0]

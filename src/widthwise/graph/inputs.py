@@ -1,0 +1,111 @@
+"""Example inputs: how the forward is called, and what a plan remembers of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Positional and keyword inputs of one forward call."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @classmethod
+    def of(cls, example_inputs: Any) -> Inputs:
+        """Read what a user passes: one tensor, a tuple of inputs, or a dict of keyword inputs."""
+        if isinstance(example_inputs, Inputs):
+            return example_inputs
+        if isinstance(example_inputs, dict):
+            return cls((), dict(example_inputs))
+        if isinstance(example_inputs, tuple | list):
+            return cls(tuple(example_inputs), {})
+        return cls((example_inputs,), {})
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor among the inputs, however nested."""
+        leaves, _ = tree_flatten((self.args, self.kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+    @property
+    def batch(self) -> int | None:
+        """Size of dim 0 if all tensors share it, else None."""
+        found = {int(tensor.shape[0]) if tensor.dim() else 0 for tensor in self.tensors}
+        return found.pop() if len(found) == 1 and 0 not in found else None
+
+    def map(self, change: Any) -> Inputs:
+        """Return the inputs with every tensor changed."""
+
+        def leaf(value: Any) -> Any:
+            return change(value) if isinstance(value, Tensor) else value
+
+        return Inputs(tree_map(leaf, self.args), tree_map(leaf, self.kwargs))
+
+    def with_batch(self, size: int) -> Inputs:
+        """Return the inputs cut or repeated to a batch of ``size``."""
+        if self.batch in (None, size):
+            return self
+        return self.map(
+            lambda tensor: tensor[:1].expand(size, *tensor.shape[1:]) if size > 1 else tensor[:1]
+        )
+
+    def to_meta(self) -> Inputs:
+        """Return the inputs without values."""
+        return self.map(lambda tensor: torch.empty_like(tensor, device="meta"))
+
+    def describe(self) -> str:
+        """Return the shapes and dtypes in one line."""
+        return ", ".join(
+            f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+            for tensor in self.tensors
+        )
+
+    def call(self, model: nn.Module) -> Any:
+        """Run the model."""
+        return model(*self.args, **self.kwargs)
+
+    def to_spec(self) -> dict[str, Any]:
+        """Return a JSON description: nested lists and dicts with a shape and dtype per tensor."""
+        return {
+            "args": [_to_spec(arg) for arg in self.args],
+            "kwargs": {name: _to_spec(value) for name, value in self.kwargs.items()},
+        }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> Inputs:
+        """Build inputs from `to_spec`: seeded noise for floats, zeros for integers."""
+        generator = torch.Generator().manual_seed(0)
+        return cls(
+            tuple(_from_spec(arg, generator) for arg in spec["args"]),
+            {name: _from_spec(value, generator) for name, value in spec["kwargs"].items()},
+        )
+
+
+def _to_spec(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+    if isinstance(value, list | tuple):
+        return {"list": [_to_spec(item) for item in value]}
+    if isinstance(value, dict):
+        return {"dict": {str(key): _to_spec(item) for key, item in value.items()}}
+    return {"value": value}
+
+
+def _from_spec(spec: Any, generator: torch.Generator) -> Any:
+    if "shape" in spec:
+        dtype = getattr(torch, spec["dtype"])
+        if dtype.is_floating_point:
+            return torch.randn(spec["shape"], generator=generator).to(dtype)
+        return torch.zeros(spec["shape"], dtype=dtype)
+    if "list" in spec:
+        return [_from_spec(item, generator) for item in spec["list"]]
+    if "dict" in spec:
+        return {key: _from_spec(item, generator) for key, item in spec["dict"].items()}
+    return spec["value"]

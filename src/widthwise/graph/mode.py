@@ -1,0 +1,195 @@
+"""The dispatch mode that carries labels through a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from widthwise.rules import Label, Op, blank, lookup
+from widthwise.rules.op import Ledger
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the code a call happens, the same for modules of the same class.
+
+    A verdict on one call ("this view keeps its second factor constant") holds for the same call of
+    every sibling: the same operator, as the same-numbered call of a module at the same path below
+    an ancestor of the same class.
+    """
+
+    kind: str
+    below: str
+    ordinal: int
+    operator: str
+
+
+class Frames:
+    """The stack of running modules. Hooks push and pop; an exception leaves the stack as it was."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = dict(model.named_modules())
+        self._names = {id(module): name for name, module in self._modules.items()}
+        self._anchors = {name: self._anchor(name) for name in self._modules}
+        self._stack: list[list[Any]] = [["", 0]]
+
+    @property
+    def path(self) -> str:
+        """Path of the innermost running module; empty for the network itself."""
+        return str(self._stack[-1][0])
+
+    def next_place(self, operator: str) -> Place:
+        """Number the next call of the running module."""
+        frame = self._stack[-1]
+        frame[1] += 1
+        kind, below = self._anchors[frame[0]]
+        return Place(kind, below, frame[1], operator)
+
+    def _anchor(self, name: str) -> tuple[str, str]:
+        # A layer of torch.nn stands for nothing by itself: speak of it from the user's class.
+        parts = name.split(".") if name else []
+        for count in range(len(parts), -1, -1):
+            module = self._modules.get(".".join(parts[:count]))
+            if module is not None and not type(module).__module__.startswith("torch.nn."):
+                break
+        kind = type(self._modules.get(".".join(parts[:count]), self._modules[""]))
+        anchor = f"{kind.__module__}.{kind.__qualname__}"
+        return (anchor if count else f"{anchor} (network)", ".".join(parts[count:]))
+
+    @contextmanager
+    def follow(self) -> Iterator[None]:
+        """Watch the modules for the duration of a forward pass."""
+
+        def enter(module: nn.Module, *_: Any) -> None:
+            self._stack.append([self._names[id(module)], 0])
+
+        def leave(*_: Any) -> None:
+            self._stack.pop()
+
+        self._stack = [["", 0]]
+        handles = []
+        for module in self._modules.values():
+            handles.append(module.register_forward_pre_hook(enter, prepend=True))
+            handles.append(module.register_forward_hook(leave))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+Watcher = Callable[[Op, Place, Sequence[Label]], "Sequence[Tensor] | None"]
+
+
+class LabelMode(TorchDispatchMode):
+    """Run every operator, ask its rule, label its outputs.
+
+    Args:
+        frames: Knows which module is running.
+        ledger: Takes down what rules say.
+        labels: Labels of tensors, by identity; filled as the pass goes on. Each entry holds its
+            tensor, so that no identity is used twice.
+        readings: The reading to use at places where rules have a choice.
+        watch: Called after each operator; may return other output tensors to go on with.
+        on_meta: Whether tensors that are not on the meta device are moved there first.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        ledger: Ledger,
+        labels: dict[int, tuple[Tensor, Label]],
+        readings: dict[Place, int],
+        watch: Watcher,
+        *,
+        on_meta: bool,
+    ) -> None:
+        super().__init__()
+        self._frames = frames
+        self._ledger = ledger
+        self._labels = labels
+        self._readings = readings
+        self._watch = watch
+        self._on_meta = on_meta
+
+    def label(self, tensor: Tensor) -> Label:
+        """Return the label of a tensor the pass has seen; blank if it has not."""
+        return self._ledger.label(tensor)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operator and label what it returns."""
+        kwargs = kwargs or {}
+        if self._on_meta:
+            args, kwargs = without_values(args, kwargs)
+        result = run(func, args, kwargs)
+        outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+        place = self._frames.next_place(str(func))
+        op = Op(
+            func,
+            args,
+            kwargs,
+            outputs,
+            self._frames.path,
+            self._ledger,
+            self._readings.get(place, 0),
+        )
+        labels = _ask(op)
+        replaced = self._watch(op, place, labels)
+        if replaced is not None:
+            outputs = list(replaced)
+            fresh = iter(outputs)
+            result = tree_map(
+                lambda leaf: next(fresh) if isinstance(leaf, Tensor) else leaf, result
+            )
+        for output, label in zip(outputs, labels, strict=True):
+            self._labels[id(output)] = (output, label)
+        return result
+
+
+def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run an operator."""
+    # PyTorch decomposes this one in Python on the meta device, at 2 ms a call: half of a trace.
+    if func is torch.ops.aten.native_batch_norm.default and args[0].is_meta and not args[5]:
+        channels = args[0].new_empty(args[0].shape[1])
+        return torch.empty_like(args[0]), channels, torch.empty_like(channels)
+    return func(*args, **kwargs)
+
+
+def _ask(op: Op) -> list[Label]:
+    if not op.outputs:
+        return []
+    rule = lookup(op.func)
+    if rule is None:
+        op.freeze_all("has no rule")
+        return [blank(out.dim()) for out in op.outputs]
+    said = rule(op)
+    if said is None:
+        return [blank(out.dim()) for out in op.outputs]
+    # A label is a tuple of vectors; several labels come in a list.
+    labels: list[Label] = list(said) if isinstance(said, list) else [said]  # type: ignore[list-item]
+    labels += [blank(out.dim()) for out in op.outputs[len(labels) :]]
+    return labels
+
+
+def without_values(
+    args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Move tensors that a forward made on another device to the meta device."""
+    leaves, _ = tree_flatten((args, kwargs))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    if not any(leaf.is_meta for leaf in tensors) or all(leaf.is_meta for leaf in tensors):
+        return args, kwargs
+
+    def convert(leaf: Any) -> Any:
+        return torch.empty_like(leaf, device="meta") if isinstance(leaf, Tensor) else leaf
+
+    return tree_map(convert, args), tree_map(convert, kwargs)

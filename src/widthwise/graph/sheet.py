@@ -1,0 +1,230 @@
+"""What one pass over a network writes down: ids, ties, frozen ids, costs and every call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from widthwise.graph.copying import named_tensors
+from widthwise.graph.mode import Place
+from widthwise.rules import Ids, Label, Op, blank
+from widthwise.rules.labels import all_ids
+from widthwise.rules.op import shape_of
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One dim of one parameter or buffer, and where its ids start."""
+
+    tensor: str
+    dim: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``coefficient x product over factors of the number of kept ids``."""
+
+    coefficient: int
+    factors: tuple[Ids, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator call of the pass, enough to compare a narrower run with it."""
+
+    func: object
+    path: str
+    place: Place
+    options: int
+    inputs: tuple[Label, ...]
+    outputs: tuple[Label, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    bytes_written: tuple[int, ...]
+    numbers: tuple[float, ...]
+    """Its floating-point arguments; sizes are integers and may follow the width."""
+
+    @property
+    def name(self) -> str:
+        """The operator's short name, such as ``aten.view``."""
+        return str(self.place.operator).rpartition(".")[0]
+
+
+@dataclass
+class Sheet:
+    """The ledger of a pass; see `rules.op.Ledger` for what rules write.
+
+    Attributes:
+        slots: Every labelled dim of every parameter and buffer, in order of ids.
+        ties: Pairs of id vectors that live and die together.
+        frozen: Id vectors no plan may touch, with the reason.
+        produced: Output channels of weighted operators, in execution order.
+        consumed: Ids of weights that are summed over.
+        costs: MACs of one input.
+        calls: Every call of the pass.
+        used: Names of the parameters and buffers that some operator read.
+        mixed: Ids on whose existence some result depends, by more than weights.
+        resized: Sizes that attributes of modules repeat, by module path and attribute.
+    """
+
+    slots: list[Slot] = field(default_factory=list)
+    ties: list[tuple[Ids, Ids]] = field(default_factory=list)
+    frozen: list[tuple[Ids, str]] = field(default_factory=list)
+    produced: list[Ids] = field(default_factory=list)
+    consumed: list[Ids] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    mixed: list[Ids] = field(default_factory=list)
+    resized: dict[tuple[str, str], tuple[Ids | int, ...]] = field(default_factory=dict)
+    id_count: int = 0
+    parameter_ids: int = 0
+    labels: dict[int, tuple[Tensor, Label]] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
+    _weights: dict[int, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Sheet:
+        """Give every index of every dim of every parameter and buffer its id.
+
+        Kernel dims of convolutions get none: they are space.
+
+        Args:
+            model: The network.
+
+        Returns:
+            A sheet with labels and nothing else.
+        """
+        sheet = cls()
+        spatial = {
+            id(tensor)
+            for module in model.modules()
+            if isinstance(module, nn.modules.conv._ConvNd)
+            for tensor in (module.weight,)
+        }
+        for name, tensor in named_tensors(model):
+            label: list[Ids | None] = []
+            for dim, size in enumerate(shape_of(tensor)):
+                if id(tensor) in spatial and dim >= 2:
+                    label.append(None)
+                    continue
+                sheet.slots.append(Slot(name, dim, sheet.id_count, size))
+                label.append(sheet.new_ids(size))
+            sheet.labels[id(tensor)] = (tensor, tuple(label))
+            sheet._names[id(tensor)] = name
+            sheet._weights[id(tensor)] = tensor
+        sheet.parameter_ids = sheet.id_count
+        return sheet
+
+    def label(self, tensor: Tensor) -> Label:
+        """Return the label of a tensor; one the pass has not seen is blank."""
+        name = self._names.get(id(tensor))
+        if name is not None:
+            self.used.add(name)
+        found = self.labels.get(id(tensor))
+        return blank(tensor.dim()) if found is None else found[1]
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor was computed from parameters and buffers alone."""
+        return id(tensor) in self._weights
+
+    def tie(self, first: Ids, second: Ids) -> None:
+        """Note a tie."""
+        self.ties.append((first, second))
+
+    def freeze(self, ids: Ids, reason: str) -> None:
+        """Note frozen ids."""
+        self.frozen.append((ids, reason))
+
+    def new_ids(self, count: int) -> Ids:
+        """Make new ids."""
+        self.id_count += count
+        return np.arange(self.id_count - count, self.id_count)
+
+    def is_loose(self, ids: Ids) -> bool:
+        """Tell whether none of these ids belongs to a parameter."""
+        return bool(len(ids)) and bool(ids.min() >= self.parameter_ids)
+
+    def produce(self, ids: Ids) -> None:
+        """Note output channels."""
+        self.produced.append(ids)
+
+    def consume(self, ids: Ids) -> None:
+        """Note ids of a weight that are summed over."""
+        self.consumed.append(ids)
+
+    def cost(self, coefficient: int, factors: tuple[Ids, ...]) -> None:
+        """Note MACs."""
+        self.costs.append(Cost(coefficient, factors))
+
+    def mix(self, ids: Ids) -> bool:
+        """Note ids on whose existence a result depends."""
+        self.mixed.append(ids)
+        return True
+
+    def resize(self, path: str, attribute: str, sizes: tuple[Ids | int, ...]) -> None:
+        """Note sizes that an attribute repeats."""
+        self.resized[path, attribute] = sizes
+
+    def watch(self, op: Op, place: Place, labels: Sequence[Label]) -> None:
+        """Write down a call."""
+        tensors = op.tensors
+        if op.outputs and tensors and all(self.is_weight(tensor) for tensor in tensors):
+            self._weights.update({id(out): out for out in op.outputs})
+        self.calls.append(
+            Call(
+                func=op.func,
+                path=op.path,
+                place=place,
+                options=op.options,
+                inputs=tuple(self.label(tensor) for tensor in tensors),
+                outputs=tuple(labels),
+                shapes=tuple(shape_of(out) for out in op.outputs),
+                bytes_written=tuple(
+                    0 if aliases else out.element_size()
+                    for out, aliases in zip(op.outputs, _aliases(op), strict=True)
+                ),
+                numbers=numbers_in(op.args, op.kwargs),
+            )
+        )
+
+    def activation_costs(self) -> list[Cost]:
+        """Return the bytes each call writes to new memory, as costs in kept ids."""
+        found = []
+        for call in self.calls:
+            for label, shape, size in zip(
+                call.outputs, call.shapes, call.bytes_written, strict=True
+            ):
+                if size:
+                    constant = math.prod(
+                        n for n, ids in zip(shape, label, strict=True) if ids is None
+                    )
+                    found.append(Cost(size * constant, tuple(all_ids(label))))
+        return found
+
+
+def numbers_in(args: Sequence[object], kwargs: dict[str, object]) -> tuple[float, ...]:
+    """Return the floating-point numbers among the arguments of a call."""
+    return tuple(value for value in (*args, *kwargs.values()) if isinstance(value, float))
+
+
+# Views that their schemas do not call views.
+_VIEWS = (torch.ops.aten._unsafe_view, torch.ops.aten._reshape_alias)
+
+
+def _aliases(op: Op) -> list[bool]:
+    """Tell for each output tensor whether it shares memory with an argument."""
+    returns = op.func._schema.returns
+    if op.func.overloadpacket in _VIEWS:
+        return [True] * len(op.outputs)
+    flags = [found.alias_info is not None for found in returns]
+    if len(flags) != len(op.outputs):
+        # One return that is a list of tensors (split, unbind).
+        flags = [flags[0] if flags else False] * len(op.outputs)
+    return flags

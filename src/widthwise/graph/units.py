@@ -1,0 +1,194 @@
+"""From ids and ties to units, and from interchangeable units to axes.
+
+A unit is a connected component of tied ids. Units that appear in the same tensor dims equally often
+are interchangeable, and together make an axis.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from widthwise.graph.sheet import Sheet, Slot
+from widthwise.rules import Ids
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A set of interchangeable units: the thing that has a width."""
+
+    name: str
+    """Path of the layer that produces it, the first in execution order."""
+    units: slice
+    """Its units, by global number."""
+    members: tuple[tuple[str, int], ...]
+    """The tensor dims it appears in."""
+    unit_size: int
+    """Output channels of the producing layer that one unit takes."""
+    frozen: str | None = None
+    """Why no plan may touch it; None if it is free."""
+
+    @property
+    def width(self) -> int:
+        """Number of units."""
+        return int(self.units.stop - self.units.start)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units, axes, and which unit every id belongs to.
+
+    Units of an axis are numbered in a row, axes in execution order. Units no layer produces (the
+    channels of the image, the positions of an embedding) come last, belong to no axis, and stay.
+    """
+
+    of_id: Ids
+    count: int
+    axes: dict[str, Axis]
+    slots: dict[str, tuple[Ids | None, ...]]
+    resized: dict[tuple[str, str], tuple[Ids | int, ...]]
+
+
+def solve(sheet: Sheet, rejected: list[tuple[Ids, str]], ranks: dict[str, int]) -> Units:
+    """Turn what a pass wrote down into units and axes.
+
+    Args:
+        sheet: The pass.
+        rejected: More frozen ids, found by the dry run.
+        ranks: Number of dims of every tensor.
+
+    Returns:
+        Units and axes.
+    """
+    component = _components(sheet)
+    count = int(component.max(initial=-1)) + 1
+    reasons, texts = _reasons(sheet, rejected, component, count)
+    event, place = _producers(sheet, component, count)
+    signature = _signatures(sheet, component, count, reasons)
+
+    produced = np.flatnonzero(event >= 0)
+    # Interchangeable units share a signature; an axis takes the time of its first producer.
+    kinds, kind_of = np.unique(signature[produced], return_inverse=True)
+    first = np.full(len(kinds), np.iinfo(np.int64).max)
+    np.minimum.at(first, kind_of, event[produced] * (place.max(initial=0) + 1) + place[produced])
+    order = np.lexsort((place[produced], event[produced], first[kind_of]))
+    rest = np.flatnonzero(event < 0)
+
+    number = np.empty(count, np.int64)
+    number[produced[order]] = np.arange(len(produced))
+    number[rest] = np.arange(len(produced), count)
+    of_id = number[component]
+
+    bounds = np.flatnonzero(np.diff(kind_of[order], prepend=-1, append=-1))
+    spans = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
+    back = np.argsort(number, kind="stable")
+    frozen = [texts[reasons[back[span.start]]] for span in spans]
+    axes = _name_axes(sheet, of_id, spans, frozen)
+    resized = {
+        key: tuple(size if isinstance(size, int) else of_id[size] for size in sizes)
+        for key, sizes in sheet.resized.items()
+    }
+    return Units(of_id, count, axes, _unit_slots(sheet, of_id, ranks), resized)
+
+
+def _components(sheet: Sheet) -> Ids:
+    rows = np.concatenate([a for a, _ in sheet.ties] or [np.empty(0, np.int64)])
+    columns = np.concatenate([b for _, b in sheet.ties] or [np.empty(0, np.int64)])
+    size = sheet.id_count
+    pairs = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
+    return np.asarray(connected_components(pairs, directed=False)[1], np.int64)
+
+
+def _reasons(
+    sheet: Sheet, rejected: list[tuple[Ids, str]], component: Ids, count: int
+) -> tuple[Ids, list[str | None]]:
+    """Return the number of the first reason that freezes each component, and the reasons."""
+    listed = [*sheet.frozen, *rejected]
+    texts: list[str | None] = list(dict.fromkeys(reason for _, reason in listed))
+    numbers = {text: index for index, text in enumerate(texts)}
+    reasons = np.full(count, len(texts))
+    for ids, reason in listed:
+        np.minimum.at(reasons, component[ids], numbers[reason])
+    return reasons, [*texts, None]
+
+
+def _producers(sheet: Sheet, component: Ids, count: int) -> tuple[Ids, Ids]:
+    """Return, per component, the first weighted call that produces it and its place there."""
+    event = np.full(count, -1)
+    place = np.zeros(count, np.int64)
+    for number, ids in reversed(list(enumerate(sheet.produced))):
+        found = component[ids][::-1]
+        event[found] = number
+        place[found] = np.arange(len(ids))[::-1]
+    return event, place
+
+
+def _signatures(sheet: Sheet, component: Ids, count: int, reasons: Ids) -> Ids:
+    """Return a hash per component of the slots it appears in, how often, and why it is frozen."""
+    random = np.random.default_rng(0)
+    words = random.integers(1, 2**62, size=len(sheet.slots))
+    signature = np.zeros(count, np.int64)
+    for slot, word in zip(sheet.slots, words, strict=True):
+        np.add.at(signature, component[slot.start : slot.start + slot.length], word)
+    reason_words = random.integers(1, 2**62, size=int(reasons.max(initial=0)) + 1)
+    return signature + reason_words[reasons]
+
+
+def _unit_slots(
+    sheet: Sheet, of_id: Ids, ranks: dict[str, int]
+) -> dict[str, tuple[Ids | None, ...]]:
+    slots: dict[str, list[Ids | None]] = {name: [None] * rank for name, rank in ranks.items()}
+    for slot in sheet.slots:
+        slots[slot.tensor][slot.dim] = of_id[slot.start : slot.start + slot.length]
+    return {name: tuple(dims) for name, dims in slots.items()}
+
+
+def _name_axes(
+    sheet: Sheet, of_id: Ids, spans: list[slice], frozen: list[str | None]
+) -> dict[str, Axis]:
+    """Name every axis after the layer that first produces it."""
+    starts = np.array([slot.start for slot in sheet.slots] + [sheet.id_count])
+    axis_of = np.full(int(of_id.max(initial=-1)) + 1, -1)
+    for number, span in enumerate(spans):
+        axis_of[span] = number
+    makers: dict[int, tuple[Slot, Ids]] = {}
+    for ids in sheet.produced:
+        found, at = np.unique(axis_of[of_id[ids]], return_index=True)
+        for number, place in zip(found, at, strict=True):
+            if number in makers or ids[place] >= starts[-1]:
+                continue
+            slot = sheet.slots[int(np.searchsorted(starts, ids[place], side="right")) - 1]
+            inside = axis_of[of_id[slot.start : slot.start + slot.length]] == number
+            makers[int(number)] = (slot, np.flatnonzero(inside))
+    members: list[list[tuple[str, int]]] = [[] for _ in spans]
+    for slot in sheet.slots:
+        for number in np.unique(axis_of[of_id[slot.start : slot.start + slot.length]]):
+            if number >= 0:
+                members[number].append((slot.tensor, slot.dim))
+    axes: dict[str, Axis] = {}
+    for number, span in enumerate(spans):
+        slot, inside = makers.get(number, (sheet.slots[0], np.empty(0, np.int64)))
+        name = _axis_name(slot, inside, axes)
+        size = max(len(inside) // (span.stop - span.start), 1)
+        axes[name] = Axis(name, span, tuple(members[number]), size, frozen[number])
+    return axes
+
+
+def _axis_name(slot: Slot, inside: Ids, taken: dict[str, Axis]) -> str:
+    base = re.sub(r"\.parametrizations\.(\w+)\.original\d*$", r".\1", slot.tensor)
+    base = base.removesuffix(".weight")
+    if len(inside) == slot.length and base not in taken:
+        return base
+    name = base
+    if len(inside) and len(inside) == inside[-1] - inside[0] + 1:
+        name = f"{base}[{inside[0]}:{inside[-1] + 1}]"
+    serial = 2
+    unique = name
+    while unique in taken:
+        unique, serial = f"{name}#{serial}", serial + 1
+    return unique

@@ -1,0 +1,339 @@
+"""The plan: which units every axis keeps. The only output of a search; a small, readable file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+
+from widthwise import errors
+from widthwise._version import __version__
+from widthwise.cost import Budget
+from widthwise.files import write_atomically
+from widthwise.graph import ChannelGraph
+
+FORMAT = 1
+"""Version of the file format. A reader refuses files of a newer one."""
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """What a plan does to one axis."""
+
+    width: int
+    """Units of the full network."""
+    kept: tuple[int, ...]
+    """Kept units, by their number within the axis, in order."""
+    unit_size: int
+    """Output channels of the axis' first layer that one unit takes."""
+    tied: tuple[str, ...]
+    """The tensor dims that are narrowed together, such as ``bn1.weight:0``."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which units every axis keeps, and what that costs.
+
+    A plan holds no weights. `shrink` applies it to the network it was made for; saved, it rebuilds
+    that network anywhere from the user's own class.
+
+    Attributes:
+        axes: What happens to each axis, in execution order. Frozen axes keep everything.
+        model_name: Class name of the network.
+        inputs: Shapes and dtypes of the example inputs, as nested JSON.
+        cost: MACs, parameters and activation bytes of the narrow network, for one input.
+        full_cost: The same of the full network.
+        budget: What was asked for, by name of the quantity.
+        method: What decided: a score, or a search method.
+        seed: The seed of the search; None where nothing is random.
+        versions: Of Widthwise and torch when the plan was made.
+        graph: The graph it was made from, while in memory; not saved and not compared.
+    """
+
+    axes: Mapping[str, AxisPlan]
+    model_name: str
+    inputs: Mapping[str, Any]
+    cost: Mapping[str, int]
+    full_cost: Mapping[str, int]
+    budget: Mapping[str, float | str]
+    method: str
+    seed: int | None
+    versions: Mapping[str, str]
+    graph: ChannelGraph | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        graph: ChannelGraph,
+        kept: np.ndarray,
+        *,
+        budgets: Sequence[Budget] = (),
+        method: str = "by hand",
+        seed: int | None = None,
+    ) -> Plan:
+        """Make a plan from a mask.
+
+        Args:
+            graph: The network.
+            kept: Which units stay. Shape ``[units]``, bool.
+            budgets: What was asked for.
+            method: What decided.
+            seed: The seed it used.
+
+        Returns:
+            The plan.
+
+        Raises:
+            PlanError: If the mask removes a frozen unit or all units of an axis.
+        """
+        kept = np.asarray(kept, bool)
+        problems = []
+        for axis in graph.axes.values():
+            own = kept[axis.units]
+            if axis.frozen is not None and not own.all():
+                problems.append(f"`{axis.name}` is frozen: {axis.frozen}")
+            elif not own.any():
+                problems.append(f"`{axis.name}` would keep no unit")
+        if problems:
+            raise errors.PlanError("No such plan:\n    " + "\n    ".join(problems))
+        return cls(
+            axes=MappingProxyType(
+                {
+                    axis.name: AxisPlan(
+                        width=axis.width,
+                        kept=tuple(np.flatnonzero(kept[axis.units]).tolist()),
+                        unit_size=axis.unit_size,
+                        tied=tuple(f"{tensor}:{dim}" for tensor, dim in axis.members),
+                    )
+                    for axis in graph.axes.values()
+                }
+            ),
+            model_name=graph.model_name,
+            inputs=graph.inputs.to_spec(),
+            cost=_costs(graph, kept),
+            full_cost=_costs(graph, graph.everything),
+            budget={budget.name: budget.amount for budget in budgets},
+            method=method,
+            seed=seed,
+            versions={"widthwise": __version__, "torch": torch.__version__},
+            graph=graph,
+        )
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Kept units per axis."""
+        return {name: len(axis.kept) for name, axis in self.axes.items()}
+
+    @property
+    def kept(self) -> dict[str, np.ndarray]:
+        """Numbers of the kept units per axis, int64, within the axis."""
+        return {name: np.array(axis.kept, np.int64) for name, axis in self.axes.items()}
+
+    @property
+    def full_macs(self) -> int:
+        """MACs of the full network for one input."""
+        return self.full_cost["macs"]
+
+    @property
+    def full_params(self) -> int:
+        """Parameters of the full network."""
+        return self.full_cost["params"]
+
+    def macs(self) -> int:
+        """Return the MACs of the narrow network for one input."""
+        return self.cost["macs"]
+
+    def params(self) -> int:
+        """Return the parameters of the narrow network."""
+        return self.cost["params"]
+
+    def mask(self, graph: ChannelGraph) -> np.ndarray:
+        """Return which units of a graph this plan keeps. Shape ``[units]``, bool.
+
+        Raises:
+            PlanError: If the plan was made for another network.
+        """
+        problems = [
+            f"`{name}`: "
+            + (f"{axis.width} units in the plan, " if axis else "not in the plan, ")
+            + (f"{found.width} in the network" if found else "not in the network")
+            for name in dict.fromkeys([*self.axes, *graph.axes])
+            for axis, found in [(self.axes.get(name), graph.axes.get(name))]
+            if axis is None or found is None or axis.width != found.width
+        ]
+        problems += [
+            f"`{name}` is narrowed by the plan, and frozen here: {found.frozen}"
+            for name, found in graph.axes.items()
+            if name in self.axes
+            and found.frozen is not None
+            and len(self.axes[name].kept) < self.axes[name].width
+        ]
+        if problems:
+            raise errors.wrong_network(problems)
+        mask = graph.everything.copy()
+        for name, axis in self.axes.items():
+            own = np.zeros(axis.width, bool)
+            own[list(axis.kept)] = True
+            mask[graph.axes[name].units] = own
+        return mask
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON, whole or not at all."""
+        write_atomically(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read a plan.
+
+        Args:
+            path: A file that `save` wrote.
+
+        Returns:
+            The plan, without a graph: `shrink` traces the network again.
+
+        Raises:
+            PlanError: If the file is missing, cut short, edited into nonsense, or of a newer
+                format.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise errors.damaged_plan(path, error.strerror or str(error)) from error
+        except ValueError as error:
+            raise errors.damaged_plan(path, f"it is not JSON ({error}).") from error
+        if isinstance(data, dict) and data.get("format", 0) > FORMAT:
+            raise errors.damaged_plan(
+                path, f"it has format {data['format']}, this version reads {FORMAT} and older."
+            )
+        try:
+            return cls._from_json(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise errors.damaged_plan(path, f"{type(error).__name__}: {error}.") from error
+
+    def to_json(self) -> str:
+        """Return the plan as deterministic JSON, an axis per line."""
+        head = {
+            "format": FORMAT,
+            "model": self.model_name,
+            "inputs": self.inputs,
+            "method": self.method,
+            "seed": self.seed,
+            "budget": self.budget,
+            "cost": self.cost,
+            "full_cost": self.full_cost,
+            "versions": self.versions,
+        }
+        lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+        axes = [
+            f"    {json.dumps(name)}: "
+            + json.dumps(
+                {
+                    "width": axis.width,
+                    "keeps": len(axis.kept),
+                    "unit_size": axis.unit_size,
+                    "kept": _to_ranges(axis.kept),
+                    "tied": list(axis.tied),
+                }
+            )
+            for name, axis in self.axes.items()
+        ]
+        body = ",\n".join(axes)
+        return "{\n" + ",\n".join(lines) + ',\n  "axes": {\n' + body + "\n  }\n}\n"
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any]) -> Plan:
+        axes = {}
+        for name, entry in data["axes"].items():
+            kept = _from_ranges(entry["kept"])
+            width = int(entry["width"])
+            if not kept or kept[0] < 0 or kept[-1] >= width or len(kept) != entry["keeps"]:
+                raise ValueError(f"axis `{name}` keeps {entry['kept']!r} of {width} units")
+            axes[name] = AxisPlan(width, kept, int(entry["unit_size"]), tuple(entry["tied"]))
+        return cls(
+            axes=MappingProxyType(axes),
+            model_name=data["model"],
+            inputs=data["inputs"],
+            cost={key: int(value) for key, value in data["cost"].items()},
+            full_cost={key: int(value) for key, value in data["full_cost"].items()},
+            budget=data["budget"],
+            method=data["method"],
+            seed=data["seed"],
+            versions=data["versions"],
+        )
+
+    def diff(self, other: Plan) -> str:
+        """Describe how another plan's widths differ from this one's, an axis per line."""
+        lines = []
+        for name in dict.fromkeys([*self.axes, *other.axes]):
+            mine, theirs = self.axes.get(name), other.axes.get(name)
+            if mine is None or theirs is None:
+                lines.append(f"{name}: only in the {'second' if mine is None else 'first'} plan")
+            elif mine.kept != theirs.kept:
+                both = len(set(mine.kept) & set(theirs.kept))
+                lines.append(
+                    f"{name}: {len(mine.kept)} -> {len(theirs.kept)} of {mine.width}, "
+                    f"{both} in both"
+                )
+        return "\n".join(lines) or "no difference"
+
+    def __str__(self) -> str:
+        """A table of widths, and the cost."""
+        name_width = max([len(name) for name in self.axes] + [4])
+        lines = [f"{self.model_name}, by {self.method}"]
+        for name, axis in self.axes.items():
+            share = len(axis.kept) / axis.width
+            bar = "█" * round(20 * share)
+            lines.append(
+                f"  {name:<{name_width}}  {axis.width:>5} -> {len(axis.kept):>5}  "
+                f"{share:>4.0%}  {bar}"
+            )
+        for key, unit in (
+            ("macs", "MACs"),
+            ("params", "parameters"),
+            ("activations", "bytes of activations"),
+        ):
+            before, after = self.full_cost[key], self.cost[key]
+            lines.append(f"  {before:,} -> {after:,} {unit} ({after / max(before, 1):.1%})")
+        return "\n".join(lines)
+
+
+def _costs(graph: ChannelGraph, kept: np.ndarray) -> dict[str, int]:
+    return {
+        "macs": graph.macs(kept),
+        "params": graph.params(kept),
+        "activations": graph.activation_bytes(kept),
+    }
+
+
+def _to_ranges(numbers: Sequence[int]) -> str:
+    """Write sorted numbers as ranges: ``0-3,5,7-9``."""
+    parts: list[str] = []
+    start = previous = None
+    for number in [*numbers, None]:
+        if previous is not None and (number is None or number != previous + 1):
+            parts.append(str(start) if start == previous else f"{start}-{previous}")
+            start = None
+        start = number if start is None else start
+        previous = number
+    return ",".join(parts)
+
+
+def _from_ranges(text: str) -> tuple[int, ...]:
+    """Read what `_to_ranges` wrote; numbers must increase."""
+
+    def parts() -> Iterable[int]:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            yield from range(int(first), int(last or first) + 1)
+
+    numbers = tuple(parts())
+    if list(numbers) != sorted(set(numbers)):
+        raise ValueError(f"{text[:60]!r} does not increase")
+    return numbers

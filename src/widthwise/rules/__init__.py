@@ -1,0 +1,17 @@
+"""What every operator does to channel ids, one family per file, open to users."""
+
+from widthwise.rules import (  # noqa: F401  (importing a family registers its rules)
+    convolution,
+    joining,
+    linear,
+    normalisation,
+    reduction,
+    reshape,
+    space,
+)
+from widthwise.rules.labels import Ids, Label, blank
+from widthwise.rules.op import Op, pass_through
+from widthwise.rules.pointwise import pointwise
+from widthwise.rules.registry import lookup, register
+
+__all__ = ["Ids", "Label", "Op", "blank", "lookup", "pass_through", "pointwise", "register"]

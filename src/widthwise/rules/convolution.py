@@ -1,0 +1,76 @@
+"""Convolutions of every kind: ordinary, grouped, depth-wise, transposed, cross-correlation.
+
+In-ids of the input meet in-ids of the weight; the output gets the weight's out-ids. With groups,
+all ids of a group are tied: a plan keeps or removes whole groups, and a depth-wise convolution is
+the special case of one channel per group.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from widthwise.rules.labels import Ids, Label, blank
+from widthwise.rules.op import Op, sizes
+from widthwise.rules.registry import register
+
+aten = torch.ops.aten
+
+
+@register(aten.convolution, aten._convolution, aten.convolution_overrideable)
+def convolution(op: Op) -> Label:
+    """Meet over the input channels, bring forth the output channels."""
+    source, weight, bias = op.args[0], op.args[1], op.args[2]
+    transposed, groups = bool(op.args[6]), int(op.args[8])
+    for dim in range(2, weight.dim()):
+        op.freeze(op.label(weight)[dim], "spatial size of a kernel")
+    for dim in range(2, source.dim()):
+        op.freeze(op.label(source)[dim], "is convolved over")
+    _count(op, source, weight, transposed)
+
+    channels = op.label(source)[1]
+    out = (_grouped if groups > 1 else _ungrouped)(op, weight, channels, transposed, groups)
+    if bias is not None:
+        out = op.tie(out, op.label(bias)[0])
+    op.produce(out)
+    return (op.label(source)[0], out, *blank(op.out.dim() - 2))
+
+
+def _count(op: Op, source: torch.Tensor, weight: torch.Tensor, transposed: bool) -> None:
+    pixels = math.prod((source if transposed else op.out).shape[2:]) * int(op.out.shape[0])
+    label = op.label(weight)
+    op.macs(pixels * math.prod(weight.shape[2:]), sizes(label, weight, 0), sizes(label, weight, 1))
+
+
+def _ungrouped(
+    op: Op, weight: torch.Tensor, channels: Ids | None, transposed: bool, groups: int
+) -> Ids | None:
+    rows, columns = op.label(weight)[:2]
+    outs, ins = (columns, rows) if transposed else (rows, columns)
+    op.tie(channels, ins)
+    if op.is_weight(weight):
+        op.consume(ins)
+    else:
+        op.mix(channels)
+    return outs
+
+
+def _grouped(
+    op: Op, weight: torch.Tensor, channels: Ids | None, transposed: bool, groups: int
+) -> Ids | None:
+    rows, columns = op.label(weight)[:2]
+    op.freeze(columns, "channels inside a group")
+    if transposed:
+        channels = op.tie(channels, rows)
+        if channels is None:
+            return None
+        op.tie_together(channels.reshape(groups, -1))
+        return np.repeat(channels.reshape(groups, -1)[:, 0], int(weight.shape[1]))
+    if channels is None or rows is None:
+        op.freeze(rows, "groups that meet a dimension of constant size")
+        op.freeze(channels, "groups that meet a dimension of constant size")
+        return rows
+    op.tie_together(np.hstack([channels.reshape(groups, -1), rows.reshape(groups, -1)]))
+    return rows

@@ -1,0 +1,193 @@
+"""Operators that put dims together or take them apart: cat, stack, split, slice, select, index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from widthwise.rules.labels import Ids, Label, blank
+from widthwise.rules.op import Op
+from widthwise.rules.registry import register
+
+aten = torch.ops.aten
+
+
+@register(aten.cat, aten.concat)
+def cat(op: Op) -> Label:
+    """Concatenate the ids; parts without ids are channels of constant number."""
+    parts = [part for part in op.args[0] if part.dim() == op.out.dim()]
+    dim = op.arg(1, "dim", 0) % op.out.dim()
+    label: list[Ids | None] = list(op.label(parts[0]))
+    for part in parts[1:]:
+        for other, ids in enumerate(op.label(part)):
+            if other != dim:
+                label[other] = op.tie(label[other], ids)
+    pieces = [op.label(part)[dim] for part in parts]
+    if all(piece is None for piece in pieces):
+        label[dim] = None
+        return tuple(label)
+    label[dim] = np.concatenate(
+        [
+            op.constant_ids(int(part.shape[dim]), "is concatenated as a constant")
+            if piece is None
+            else piece
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+    )
+    return tuple(label)
+
+
+@register(aten.stack)
+def stack(op: Op) -> Label:
+    """Tie the parts index by index; the new dim is constant."""
+    parts = op.args[0]
+    dim = op.arg(1, "dim", 0) % op.out.dim()
+    label = list(op.label(parts[0]))
+    for part in parts[1:]:
+        label = [op.tie(a, b) for a, b in zip(label, op.label(part), strict=True)]
+    label.insert(dim, None)
+    return tuple(label)
+
+
+@register(
+    aten.split,
+    aten.split_with_sizes,
+    aten.chunk,
+    aten.split_copy,
+    aten.split_with_sizes_copy,
+    aten.unsafe_chunk,
+    aten.unsafe_split,
+    aten.unsafe_split_with_sizes,
+)
+def split(op: Op) -> list[Label]:
+    """Parts of equal size keep equal counts; unequal parts keep what they have."""
+    source = op.args[0]
+    dim = op.arg(2, "dim", 0) % source.dim()
+    lengths = [int(out.shape[dim]) for out in op.outputs]
+    ids = op.label(source)[dim]
+    if ids is not None and len(lengths) > 1:
+        if len(set(lengths)) == 1:
+            if op.choice(1) is None:
+                op.freeze(ids, "is split into parts of constant size")
+            else:
+                op.tie_together(ids.reshape(len(lengths), -1).T)
+        else:
+            op.freeze(ids, "is split into unequal parts")
+    labels = []
+    start = 0
+    for length in lengths:
+        label = list(op.label(source))
+        label[dim] = None if ids is None else ids[start : start + length]
+        labels.append(tuple(label))
+        start += length
+    return labels
+
+
+@register(aten.slice, aten.narrow, aten.slice_copy)
+def slice_(op: Op) -> Label:
+    """Slice the ids."""
+    # A part of a channel dim either follows the width (`x[:, : c // 2]`), and then equal segments
+    # keep equal counts, or it is constant.
+    source, out = op.args[0], op.out
+    dim = op.arg(1, "dim", 0) % source.dim()
+    label = list(op.label(source))
+    ids = label[dim]
+    if ids is None or source.shape[dim] == out.shape[dim]:
+        return tuple(label)
+    start = _start(op, int(source.shape[dim]))
+    step = int(op.arg(4, "step", 1)) if "slice" in op.name else 1
+    length = int(out.shape[dim])
+    if step == 1 and len(ids) % length == 0 and start % length == 0 and op.choice(1) is not None:
+        op.tie_together(ids.reshape(-1, length).T)
+    else:
+        op.freeze(ids, "is sliced at constant places")
+    label[dim] = ids[start : start + length * step : step]
+    return tuple(label)
+
+
+def _start(op: Op, size: int) -> int:
+    start = op.arg(2, "start")
+    start = 0 if start is None else int(start)
+    return min(start + size if start < 0 else start, size)
+
+
+@register(aten.select)
+def select(op: Op) -> Label:
+    """Drop a dim; a channel picked by its number must stay where it is."""
+    source = op.args[0]
+    dim = int(op.args[1]) % source.dim()
+    label = list(op.label(source))
+    op.freeze(label.pop(dim), "one index is picked by its number")
+    return tuple(label)
+
+
+@register(aten.unbind)
+def unbind(op: Op) -> list[Label]:
+    """Drop a dim, one output per index."""
+    source = op.args[0]
+    dim = int(op.arg(1, "dim", 0)) % source.dim()
+    label = list(op.label(source))
+    op.freeze(label.pop(dim), "is taken apart index by index")
+    return [tuple(label)] * len(op.outputs)
+
+
+@register(aten.index_select)
+def index_select(op: Op) -> Label:
+    """Indices are values, unknown to a trace."""
+    dim = int(op.args[1]) % op.args[0].dim()
+    label = list(op.label(op.args[0]))
+    op.freeze(label[dim], "is indexed by value")
+    label[dim] = None
+    return tuple(label)
+
+
+@register(aten.index, aten._unsafe_index)
+def index(op: Op) -> Label:
+    """Advanced indexing: indexed dims give way to the dims of the index."""
+    source, indices = op.args[0], list(op.args[1])
+    indices += [None] * (source.dim() - len(indices))
+    label = op.label(source)
+    indexed = [dim for dim, item in enumerate(indices) if isinstance(item, Tensor)]
+    for dim in indexed:
+        op.freeze(label[dim], "is indexed by value")
+    if any(_is_mask(indices[dim]) for dim in indexed):
+        op.freeze_all("is indexed by a mask")
+        return blank(op.out.dim())
+    width = max((indices[dim].dim() for dim in indexed), default=0)
+    rest = [label[dim] for dim in range(source.dim()) if dim not in indexed]
+    adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
+    place = indexed[0] if adjacent else 0
+    return (*rest[:place], *blank(width), *rest[place:])
+
+
+def _is_mask(item: Any) -> bool:
+    return item.dtype in (torch.bool, torch.uint8)
+
+
+@register(aten.gather)
+def gather(op: Op) -> Label:
+    """Indices are values, unknown to a trace."""
+    op.freeze_all("is gathered by value")
+    return blank(op.out.dim())
+
+
+@register(aten.flip)
+def flip(op: Op) -> Label:
+    """Reversing kept channels keeps their reversed order."""
+    dims = {int(dim) % op.out.dim() for dim in op.args[1]}
+    return tuple(
+        ids[::-1].copy() if ids is not None and dim in dims else ids
+        for dim, ids in enumerate(op.label(op.args[0]))
+    )
+
+
+@register(aten.roll)
+def roll(op: Op) -> Label:
+    """Rolling moves channels by a constant number of places."""
+    label = op.label(op.args[0])
+    for dim in op.arg(2, "dims", ()):
+        op.freeze(label[dim], "is rolled")
+    return label

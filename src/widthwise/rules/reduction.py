@@ -1,0 +1,87 @@
+"""Operators along dims: sums, means, extremes, norms, softmax, sorting."""
+
+from __future__ import annotations
+
+import torch
+
+from widthwise.rules.labels import Label, blank
+from widthwise.rules.op import Op, keep_dims
+from widthwise.rules.registry import register
+
+aten = torch.ops.aten
+
+
+@register(
+    aten.sum,
+    aten.mean,
+    aten.amax,
+    aten.amin,
+    aten.var,
+    aten.std,
+    aten.var_mean,
+    aten.std_mean,
+    aten.logsumexp,
+    aten.prod,
+    aten.any,
+    aten.all,
+    aten.linalg_vector_norm,
+    aten.norm,
+    aten.max,
+    aten.min,
+    aten.argmax,
+    aten.argmin,
+    aten.median,
+)
+def reduce(op: Op) -> list[Label]:
+    """Drop the reduced dims. A reduction over channels depends on which of them exist."""
+    source = op.args[0]
+    given = op.label(source)
+    dims = _reduced(op, source.dim())
+    op.mix(*(given[dim] for dim in dims))
+    kept = tuple(None if dim in dims else ids for dim, ids in enumerate(given))
+    dropped = tuple(ids for dim, ids in enumerate(given) if dim not in dims)
+    return [
+        kept if out.dim() == len(kept) else dropped if out.dim() == len(dropped) else ()
+        for out in op.outputs
+    ]
+
+
+def _reduced(op: Op, dims: int) -> set[int]:
+    schema = [argument.name for argument in op.func._schema.arguments]
+    if "dim" not in schema:
+        return set(range(dims))
+    found = op.arg(schema.index("dim"), "dim")
+    if found is None or found == []:
+        return set(range(dims))
+    return {int(dim) % max(dims, 1) for dim in ([found] if isinstance(found, int) else found)}
+
+
+@register(aten._softmax, aten._log_softmax, aten.softmax, aten._safe_softmax, aten.log_softmax)
+def softmax(op: Op) -> Label:
+    """Shares over channels depend on which of them exist."""
+    label = op.label(op.args[0])
+    op.mix(label[int(op.args[1])])
+    return label
+
+
+@register(
+    aten.cumsum,
+    aten.cumprod,
+    aten.sort,
+    aten.argsort,
+    aten.topk,
+    aten._fft_r2c,
+    aten._fft_c2r,
+    aten._fft_c2c,
+    aten.logcumsumexp,
+)
+def ordered(op: Op) -> list[Label]:
+    """What runs along a dim needs it whole; the other dims pass."""
+    schema = [argument.name for argument in op.func._schema.arguments]
+    given = op.label(op.args[0])
+    found = op.arg(schema.index("dim"), "dim", -1)
+    dims = {int(dim) % max(len(given), 1) for dim in ([found] if isinstance(found, int) else found)}
+    for dim in dims:
+        op.freeze(given[dim], "needs every index along the dimension")
+    passed = tuple(None if dim in dims else ids for dim, ids in enumerate(given))
+    return [keep_dims(passed, out) if passed else blank(out.dim()) for out in op.outputs]

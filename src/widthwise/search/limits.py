@@ -1,0 +1,94 @@
+"""What no plan may go below, and which axes it may touch."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from widthwise.errors import ConfigError
+from widthwise.graph import Axis, ChannelGraph
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Floors under widths, alignment, and a choice of axes.
+
+    Args:
+        min_width: Units that every axis keeps at least.
+        min_keep: Keep ratio that every axis has at least, in [0, 1].
+        round_to: Channels of a narrowed axis are a multiple of this.
+        include: Names or globs (``layer1.*``) of axes that may be narrowed; None for all.
+        exclude: Names or globs of axes that may not.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    min_width: int = 1
+    min_keep: float = 0.0
+    round_to: int = 1
+    include: Sequence[str] | None = None
+    exclude: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_width < 1:
+            raise ConfigError(f"`min_width` must be at least 1 unit, got {self.min_width!r}.")
+        if not 0 <= self.min_keep <= 1:
+            raise ConfigError(f"`min_keep` must be within [0, 1], got {self.min_keep!r}.")
+        if self.round_to < 1:
+            raise ConfigError(f"`round_to` must be at least 1 channel, got {self.round_to!r}.")
+
+    def axes(self, graph: ChannelGraph) -> list[Axis]:
+        """Return the axes a plan may narrow, in order.
+
+        Raises:
+            ConfigError: If a name or glob matches no axis.
+        """
+        included = None if self.include is None else _matches(graph, "include", self.include)
+        excluded = _matches(graph, "exclude", self.exclude or ())
+        return [
+            axis
+            for axis in graph.axes.values()
+            if axis.frozen is None
+            and axis.name not in excluded
+            and (included is None or axis.name in included)
+        ]
+
+    def step(self, axis: Axis) -> int:
+        """Return the step of an axis' widths, in units, that keeps its channels aligned."""
+        return self.round_to // math.gcd(self.round_to, axis.unit_size)
+
+    def floor(self, axis: Axis) -> int:
+        """Return the smallest width an axis may get, in units."""
+        floor = min(max(self.min_width, math.ceil(self.min_keep * axis.width)), axis.width)
+        step = self.step(axis)
+        return min(math.ceil(floor / step) * step, axis.width)
+
+    def widths(self, axis: Axis) -> list[int]:
+        """Return the widths an axis may have, widest first."""
+        step, floor = self.step(axis), self.floor(axis)
+        first = (axis.width - 1) // step * step
+        return [axis.width, *range(first, floor - 1, -step)] if floor < axis.width else [axis.width]
+
+
+def _matches(graph: ChannelGraph, option: str, patterns: Sequence[str]) -> set[str]:
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    found: set[str] = set()
+    unknown = []
+    for pattern in patterns:
+        names = {name for name in graph.axes if name == pattern or fnmatchcase(name, pattern)}
+        found |= names
+        if not names:
+            near = difflib.get_close_matches(pattern, list(graph.axes), n=3)
+            unknown.append(f"    {pattern!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
+    if unknown:
+        raise ConfigError(
+            f"`{option}` names no axis of {graph.model_name}:\n"
+            + "\n".join(unknown)
+            + "\nHint: `print(graph)` lists the axes; an axis has the name of the first layer that "
+            "produces it."
+        )
+    return found

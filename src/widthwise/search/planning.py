@@ -1,0 +1,221 @@
+"""Scores and a budget make a plan: remove the lowest scores until the cost is within the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from widthwise import errors
+from widthwise.cost import Budget, full_cost, limit
+from widthwise.graph import Axis, ChannelGraph
+from widthwise.plans import Plan
+from widthwise.search.limits import Limits
+from widthwise.search.scores.base import Score
+
+
+def plan(
+    graph: ChannelGraph,
+    *,
+    score: Score,
+    budget: Budget | Sequence[Budget],
+    min_width: int = 1,
+    min_keep: float = 0.0,
+    round_to: int = 1,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+) -> Plan:
+    """Decide the width of every axis from scores, without training.
+
+    Units are removed lowest score first until every budget is met; then, highest score first, those
+    are put back that still fit. The result is below the budget by less than the cheapest unit left
+    out, and a tighter budget never costs more.
+
+    Args:
+        graph: From `trace`. Scores that read weights read those of its model.
+        score: A number per unit, low goes first, such as ``ww.scores.L1()``.
+        budget: What the plan may cost at most, such as ``ww.Macs(0.5)``, or several.
+        min_width: Units that every axis keeps at least.
+        min_keep: Keep ratio that every axis has at least, in [0, 1].
+        round_to: Channels of every narrowed axis are a multiple of this.
+        include: Names or globs of axes that may be narrowed; all that are free by default.
+        exclude: Names or globs of axes that may not.
+
+    Returns:
+        The plan. No tensor has been touched.
+
+    Raises:
+        BudgetError: If no plan within the limits is as cheap as the budget asks; it says how cheap
+            a plan can be and what holds it there.
+        ConfigError: If a limit is out of range or a name matches no axis.
+
+    Example:
+        >>> import torch, widthwise as ww
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 4, 3))
+        >>> graph = ww.trace(net, torch.zeros(1, 3, 8, 8))
+        >>> ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5)).widths
+        {'0': 4, '1': 4}
+    """
+    limits = Limits(
+        min_width=min_width,
+        min_keep=min_keep,
+        round_to=round_to,
+        include=include,
+        exclude=exclude,
+    )
+    budgets = list(budget) if isinstance(budget, Sequence) else [budget]
+    kept = select(graph, score(graph), budgets, limits)
+    return Plan.of(graph, kept, budgets=budgets, method=repr(score))
+
+
+def select(
+    graph: ChannelGraph, scores: np.ndarray, budgets: Sequence[Budget], limits: Limits
+) -> np.ndarray:
+    """Return the mask of kept units that scores and budgets ask for.
+
+    Args:
+        graph: The network.
+        scores: One number per unit, shape ``[units]``; low goes first. Not changed.
+        budgets: All of them are met.
+        limits: Floors, alignment and choice of axes.
+
+    Returns:
+        Which units stay. Shape ``[units]``, bool.
+
+    Raises:
+        BudgetError: If that cannot be done.
+        ConfigError: If a score is not a number, or there is not one per unit.
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.shape != (graph.unit_count,):
+        raise errors.ConfigError(
+            f"A score must return one number per unit: expected shape ({graph.unit_count},), "
+            f"got {scores.shape}."
+        )
+    axes = limits.axes(graph)
+    _require_numbers(scores, axes)
+    bounds = [limit(budget, graph) for budget in budgets]
+
+    def fits(mask: np.ndarray) -> bool:
+        return all(b.cost(graph, mask) <= most for b, most in zip(budgets, bounds, strict=True))
+
+    steps = _Steps.of(axes, scores, limits)
+    low, high = 0, len(steps)
+    if not fits(steps.mask(graph, high)):
+        _refuse(graph, budgets, bounds, steps.mask(graph, high), limits)
+    # Removing more never costs more, so the first count that fits is found by bisection.
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(steps.mask(graph, middle)) else (middle + 1, high)
+    return _put_back(graph, budgets, bounds, steps, low)
+
+
+class _Steps:
+    """The order in which units are removed, in steps that keep every axis aligned."""
+
+    def __init__(self, units: list[np.ndarray], axes: np.ndarray) -> None:
+        self.units = units
+        self.axes = axes
+        self._flat = np.concatenate(units) if units else np.empty(0, np.int64)
+        self._ends = np.cumsum([0, *(len(step) for step in units)])
+
+    @classmethod
+    def of(cls, axes: Sequence[Axis], scores: np.ndarray, limits: Limits) -> _Steps:
+        units: list[np.ndarray] = []
+        keys: list[np.ndarray] = [np.empty(0)]
+        owners: list[np.ndarray] = [np.empty(0, np.int64)]
+        for number, axis in enumerate(axes):
+            order = np.argsort(scores[axis.units], kind="stable")
+            starts = axis.width - np.array(limits.widths(axis))
+            if len(starts) < 2:
+                continue
+            gone = order[: starts[-1]]
+            units += np.split(gone + axis.units.start, starts[1:-1])
+            sums = np.add.reduceat(scores[axis.units][gone], starts[:-1])
+            # Rounding in a mean must not reverse two steps of one axis.
+            keys.append(np.maximum.accumulate(sums / np.diff(starts)))
+            owners.append(np.full(len(starts) - 1, number))
+        order = np.argsort(np.concatenate(keys), kind="stable")
+        return cls([units[i] for i in order], np.concatenate(owners)[order])
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def mask(self, graph: ChannelGraph, count: int) -> np.ndarray:
+        """Return the mask after the first ``count`` steps."""
+        kept = graph.everything.copy()
+        kept[self._flat[: self._ends[count]]] = False
+        return kept
+
+
+def _put_back(
+    graph: ChannelGraph,
+    budgets: Sequence[Budget],
+    bounds: Sequence[float],
+    steps: _Steps,
+    removed: int,
+) -> np.ndarray:
+    """Put removed steps back, best first, where they still fit."""
+    # A tighter budget cannot end up costing more: up to the first step that only the looser budget
+    # admits, both keep the same units, and from there on the looser one costs more than the tighter
+    # one allows.
+    kept = steps.mask(graph, removed)
+    blocked: set[int] = set()
+    for index in range(removed - 1, -1, -1):
+        axis = int(steps.axes[index])
+        if axis in blocked:
+            continue
+        trial = kept.copy()
+        trial[steps.units[index]] = True
+        if all(b.cost(graph, trial) <= most for b, most in zip(budgets, bounds, strict=True)):
+            kept = trial
+        else:
+            # Steps of an axis return in order, or its width would lose its alignment.
+            blocked.add(axis)
+    return kept
+
+
+def _require_numbers(scores: np.ndarray, axes: Sequence[Axis]) -> None:
+    bad = [axis.name for axis in axes if not np.isfinite(scores[axis.units]).all()]
+    if bad:
+        raise errors.ConfigError(
+            f"The scores of {len(bad)} axes are not finite, first `{bad[0]}`.\n"
+            "Why: units are removed in the order of their scores.\n"
+            "Hint: weights that are NaN or infinite give such scores; check the checkpoint."
+        )
+
+
+def _refuse(
+    graph: ChannelGraph,
+    budgets: Sequence[Budget],
+    bounds: Sequence[float],
+    smallest: np.ndarray,
+    limits: Limits,
+) -> None:
+    for budget, most in zip(budgets, bounds, strict=True):
+        cost = budget.cost(graph, smallest)
+        if cost > most:
+            full = full_cost(budget, graph)
+            raise errors.unreachable_budget(
+                budget.name, most, full, cost, _holders(graph, budget, smallest, limits)
+            )
+
+
+def _holders(
+    graph: ChannelGraph, budget: Budget, smallest: np.ndarray, limits: Limits
+) -> list[tuple[str, float]]:
+    """Return what keeps the smallest plan from being smaller, largest share first."""
+    full = full_cost(budget, graph)
+    cost = budget.cost(graph, smallest)
+    movable = {axis.name for axis in limits.axes(graph)}
+    found = []
+    for axis in graph.axes.values():
+        without = smallest.copy()
+        without[axis.units] = False
+        share = (cost - budget.cost(graph, without)) / full
+        if axis.name in movable:
+            why = f"keeps {int(smallest[axis.units].sum())} of {axis.width} units at least"
+        else:
+            why = axis.frozen or "not included"
+        found.append((f"{axis.name} ({why})", share))
+    return sorted(found, key=lambda item: -item[1])[:6]

@@ -1,0 +1,99 @@
+"""Keep a narrow network as a plan and a safetensors file, and build it again without pickle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as dump_tensors
+from torch import nn
+
+from widthwise.errors import PlanError, RunError
+from widthwise.files import write_atomically
+from widthwise.plans import Plan
+from widthwise.shrinking.shrink import shrink
+
+PLAN = "plan.json"
+WEIGHTS = "model.safetensors"
+
+
+def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
+    """Write ``plan.json`` and ``model.safetensors`` into a folder.
+
+    Args:
+        small: The narrow network.
+        plan: The plan it was cut by.
+        folder: Made if it does not exist. Files of these names are replaced, each atomically.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    # Shared tensors appear under each of their names, so each gets memory of its own here.
+    tensors = {name: value.detach().cpu().clone() for name, value in small.state_dict().items()}
+    write_atomically(target / WEIGHTS, dump_tensors(tensors))
+    plan.save(target / PLAN)
+
+
+def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module]) -> nn.Module:
+    """Build a saved narrow network again.
+
+    The factory is run on the meta device where its class allows that, so the full weights need
+    never exist.
+
+    Args:
+        folder: Written by `save`, or a run folder.
+        model_factory: Builds the full network, with the arguments it had when the plan was made.
+
+    Returns:
+        The narrow network on the CPU, in training mode as a new module is.
+
+    Raises:
+        PlanError: If the plan is damaged or belongs to another network.
+        RunError: If the weights are missing, damaged, or do not fit the plan.
+    """
+    source = Path(folder)
+    plan = Plan.load(source / PLAN)
+    try:
+        tensors = parse_tensors((source / WEIGHTS).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"Cannot read the weights `{source / WEIGHTS}`: {error}\n"
+            "Hint: the file is missing or was cut short; save the network again."
+        ) from error
+    small = shrink(_build(model_factory), plan, verify=False)
+    try:
+        missing, unexpected = small.load_state_dict(tensors, strict=False, assign=True)
+    except RuntimeError as error:
+        raise _misfit(source, str(error)) from error
+    if missing or unexpected:
+        raise _misfit(source, f"missing {missing[:5]}, unexpected {unexpected[:5]}")
+    left = [name for name, tensor in small.named_parameters() if tensor.is_meta]
+    left += [name for name, tensor in small.named_buffers() if tensor.is_meta]
+    if not left:
+        return small
+    # Buffers that are not part of the state dict are only made by a constructor that really runs.
+    small = shrink(model_factory(), plan, verify=False)
+    small.load_state_dict(tensors)
+    return small
+
+
+def _build(model_factory: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return model_factory()
+    except (NotImplementedError, RuntimeError):
+        # Some constructors compute with the values they just made.
+        return model_factory()
+
+
+def _misfit(source: Path, what: str) -> PlanError | RunError:
+    return RunError(
+        f"The weights `{source / WEIGHTS}` do not fit the plan beside them: {what}\n"
+        "Hint: both files must come from the same `save`."
+    )

@@ -21,11 +21,19 @@ from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.copying import narrow_module
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, run, without_values
-from widthwise.graph.sheet import Call, numbers_in
+from widthwise.graph.mode import Frames, numbers_in, run, without_values
+from widthwise.graph.sheet import Call
 from widthwise.graph.units import Units
 from widthwise.rules import Label
 from widthwise.rules.op import shape_of
+
+
+@dataclass(frozen=True)
+class Success:
+    """The narrow network runs as foretold."""
+
+    rescales: bool
+    """Whether it computes with numbers that depend on widths, such as ``head_size ** -0.5``."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class _Rehearsal(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self.next = 0
+        self.rescales = False
         self._calls = calls
         self._kept = kept_ids
         self._frames = frames
@@ -81,8 +90,7 @@ class _Rehearsal(TorchDispatchMode):
         except Exception as error:
             self._stop(number, _one_line(error))
         self._held.append(result)
-        if numbers_in(args, kwargs) != call.numbers:
-            self._stop(number, "computes with a number that depends on the width")
+        self.rescales |= numbers_in(func, args, kwargs) != call.numbers
         outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
         expected = [
             self._expect(label, shape)
@@ -126,7 +134,7 @@ def rehearse(
     units: Units,
     *,
     on_meta: bool,
-) -> Failure | None:
+) -> Success | Failure:
     """Run a network with every free axis narrowed, and compare with the full run.
 
     Args:
@@ -137,7 +145,7 @@ def rehearse(
         on_meta: Whether tensors the forward makes are moved to the meta device.
 
     Returns:
-        The first difference, or None if the narrow network runs as foretold.
+        The first difference, if there is one.
     """
     kept = trial_mask(units)
     small = narrow_module(twin, units.slots, units.resized, kept)
@@ -150,7 +158,7 @@ def rehearse(
         return stop.failure
     except Exception as error:
         return Failure(max(mode.next - 1, 0), frames.path, _one_line(error))
-    return None
+    return Success(mode.rescales)
 
 
 def _one_line(error: BaseException) -> str:

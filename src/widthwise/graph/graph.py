@@ -32,7 +32,7 @@ class ChannelGraph:
         model_name: Class name of the network.
         inputs: The example inputs.
         mixes: Whether some result depends on which channels exist by more than weights (a layer
-            norm, a mean over channels); the proof then says so.
+            norm, a mean over channels, a scale computed from a width); the proof then says so.
         consumers: Per tensor name the dims that are summed over with an activation, such as the
             in-channels of a weight.
         readings: Which reading of an ambiguous call the dry run settled on.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -155,6 +156,21 @@ class LabelMode(TorchDispatchMode):
         return result
 
 
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Compute attention by plain operators.
+
+    Fused paths hide operators from a mode, and which of them runs depends on sizes.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run an operator."""
     # PyTorch decomposes this one in Python on the meta device, at 2 ms a call: half of a trace.
@@ -162,6 +178,20 @@ def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         channels = args[0].new_empty(args[0].shape[1])
         return torch.empty_like(args[0]), channels, torch.empty_like(channels)
     return func(*args, **kwargs)
+
+
+def numbers_in(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[float, ...]:
+    """The numbers among the arguments of a call."""
+    return tuple(value for value in (*args, *kwargs.values()) if is_number(func, value))
+
+
+def is_number(func: Any, value: Any) -> bool:
+    """Tell whether an argument is a number to compute with, not a size or a dim.
+
+    Floats always are; integers are where the operator is pointwise.
+    """
+    kinds = (float, int) if torch.Tag.pointwise in func.tags else (float,)
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _ask(op: Op) -> list[Label]:

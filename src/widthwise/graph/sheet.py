@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.graph.copying import named_tensors
-from widthwise.graph.mode import Place
+from widthwise.graph.mode import Place, numbers_in
 from widthwise.rules import Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
@@ -48,7 +48,7 @@ class Call:
     shapes: tuple[tuple[int, ...], ...]
     bytes_written: tuple[int, ...]
     numbers: tuple[float, ...]
-    """Its floating-point arguments; sizes are integers and may follow the width."""
+    """The values, not sizes, among its arguments; see `numbers_in`."""
 
     @property
     def name(self) -> str:
@@ -190,7 +190,7 @@ class Sheet:
                     0 if aliases else out.element_size()
                     for out, aliases in zip(op.outputs, _aliases(op), strict=True)
                 ),
-                numbers=numbers_in(op.args, op.kwargs),
+                numbers=numbers_in(op.func, op.args, op.kwargs),
             )
         )
 
@@ -207,11 +207,6 @@ class Sheet:
                     )
                     found.append(Cost(size * constant, tuple(all_ids(label))))
         return found
-
-
-def numbers_in(args: Sequence[object], kwargs: dict[str, object]) -> tuple[float, ...]:
-    """Return the floating-point numbers among the arguments of a call."""
-    return tuple(value for value in (*args, *kwargs.values()) if isinstance(value, float))
 
 
 # Views that their schemas do not call views.

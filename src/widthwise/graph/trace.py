@@ -18,7 +18,7 @@ from widthwise.graph.copying import copy_module, named_tensors, to_meta
 from widthwise.graph.dry_run import Failure, rehearse
 from widthwise.graph.graph import ChannelGraph
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, LabelMode, Place
+from widthwise.graph.mode import Frames, LabelMode, Place, plain_attention
 from widthwise.graph.sheet import Call, Cost, Sheet
 from widthwise.graph.units import Units, solve
 from widthwise.rules import Ids
@@ -84,6 +84,7 @@ class _Study:
     passes: list[_Pass]
     on_meta: bool
     notes: list[str] = field(default_factory=list)
+    rescales: bool = False
     readings: dict[Place, int] = field(default_factory=dict)
     verdicts: dict[Place, str] = field(default_factory=dict)
     sheet: Sheet = field(default_factory=Sheet)
@@ -205,10 +206,11 @@ def _settle(study: _Study) -> Units:
         units = solve(study.sheet, _rejected(study), ranks)
         for number, each in enumerate(study.passes):
             calls = study.calls(number)
-            failure = rehearse(each.ready(), each.inputs, calls, units, on_meta=study.on_meta)
-            if failure is not None:
-                _blame(study, units, calls, failure)
+            outcome = rehearse(each.ready(), each.inputs, calls, units, on_meta=study.on_meta)
+            if isinstance(outcome, Failure):
+                _blame(study, units, calls, outcome)
                 break
+            study.rescales |= outcome.rescales
         else:
             return units
 
@@ -311,24 +313,18 @@ def _to_graph(model: nn.Module, inputs: Inputs, study: _Study, units: Units) -> 
         activations=in_units(study.activations),
         consumers=consumers,
         readings=dict(study.readings),
-        mixes=any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),
+        mixes=study.rescales or any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),
         notes=tuple(study.notes),
     )
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Leave random states and the attention fast path as they were.
-
-    Fused fast paths would hide their operators from the mode.
-    """
+    """Leave random states as they were."""
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 (the user may use it)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), plain_attention():
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         random.setstate(python)
         np.random.set_state(numbers)  # noqa: NPY002

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
 from widthwise import errors
 from widthwise.graph import ChannelGraph
 from widthwise.graph.copying import copy_module, named_tensors
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, LabelMode, Place
+from widthwise.graph.mode import Frames, LabelMode, Place, is_number, numbers_in, plain_attention
 from widthwise.rules import Ids, Label, Op, blank
 
 TOLERANCE = 1e-5
@@ -64,8 +65,10 @@ def prove(model: nn.Module, small: nn.Module, graph: ChannelGraph, kept: np.ndar
     """
     for dtype in (torch.float32, torch.float64):
         inputs = _inputs(graph, model, dtype)
-        expected = _run_masked(_masked(model, graph, kept, dtype), inputs, graph, kept)
-        found = _run(copy_module(small, _to(dtype)), inputs, Tensor.clone)
+        numbers = _Numbers()
+        found = _run(copy_module(small, _to(dtype)), inputs, Tensor.clone, numbers)
+        masked = _masked(model, graph, kept, dtype)
+        expected = _run_masked(masked, inputs, graph, kept, numbers.of_calls)
         where, error = _compare(expected, found)
         if error <= TOLERANCE:
             return Proof(error, dtype, graph.mixes)
@@ -115,8 +118,34 @@ def _inputs(graph: ChannelGraph, model: nn.Module, dtype: torch.dtype) -> Inputs
     return graph.inputs.map(values)
 
 
-def _run_masked(model: nn.Module, inputs: Inputs, graph: ChannelGraph, kept: np.ndarray) -> Outputs:
+class _Numbers(TorchDispatchMode):
+    """Notes the numbers that the narrow network computes with, call by call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_calls: list[tuple[Any, tuple[float, ...]]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        numbers = numbers_in(func, args, kwargs or {})
+        # Calls without numbers may differ: a copy is not made where a width is one.
+        if numbers:
+            self.of_calls.append((func, numbers))
+        return func(*args, **(kwargs or {}))
+
+
+def _run_masked(
+    model: nn.Module,
+    inputs: Inputs,
+    graph: ChannelGraph,
+    kept: np.ndarray,
+    numbers: Sequence[tuple[Any, tuple[float, ...]]],
+) -> Outputs:
     """Run the masked network, and return what its modules put out on kept channels."""
+    # Where the narrow network computes with another number (a mean's divisor, an attention's
+    # scale), so does this one: it says how many channels there are, not what they hold.
+    pending = iter(numbers)
     labels: dict[int, tuple[Tensor, Label]] = {
         id(tensor): (tensor, graph.slots[name]) for name, tensor in named_tensors(model)
     }
@@ -125,7 +154,13 @@ def _run_masked(model: nn.Module, inputs: Inputs, graph: ChannelGraph, kept: np.
     ledger = _Unwritten(labels, stays)
 
     def watch(op: Op, place: Place, out_labels: Sequence[Label]) -> Sequence[Tensor] | None:
-        return _on_kept(op, ledger, stays, out_labels) if op.mixes else None
+        ledger.note_weights(op)
+        wide = numbers_in(op.func, op.args, op.kwargs)
+        func, narrow = next(pending, (None, ())) if wide else (None, ())
+        renumbered = func is op.func and narrow != wide
+        if not (op.mixes or renumbered):
+            return None
+        return _on_kept(op, ledger, stays, out_labels, iter(narrow) if renumbered else None)
 
     frames = Frames(model)
     mode = LabelMode(frames, ledger, labels, graph.readings, watch, on_meta=False)
@@ -148,11 +183,12 @@ def _run(
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
         def note(_: nn.Module, __: object, result: object) -> None:
             leaves, _spec = tree_flatten(result)
-            found.append((name, [take(leaf) for leaf in leaves if isinstance(leaf, Tensor)]))
+            # What is noted here is no call of the network.
+            with _disable_current_modes():
+                found.append((name, [take(leaf) for leaf in leaves if isinstance(leaf, Tensor)]))
 
         return note
 
-    # Before the contexts: what a hook computes then still belongs to the module it watches.
     handles = [
         module.register_forward_hook(hook(name))
         for name, module in model.named_modules()
@@ -187,13 +223,8 @@ def _compare(expected: Outputs, found: Outputs) -> tuple[str, float]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), plain_attention():
+        yield
 
 
 def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
@@ -221,13 +252,19 @@ class _Unwritten:
     def __init__(self, labels: dict[int, tuple[Tensor, Label]], stays: np.ndarray) -> None:
         self._labels = labels
         self._stays = stays
+        self._weights = {key: tensor for key, (tensor, _) in labels.items()}
 
     def label(self, tensor: Tensor) -> Label:
         found = self._labels.get(id(tensor))
         return blank(tensor.dim()) if found is None else found[1]
 
     def is_weight(self, tensor: Tensor) -> bool:
-        return False
+        return id(tensor) in self._weights
+
+    def note_weights(self, op: Op) -> None:
+        tensors = op.tensors
+        if tensors and all(self.is_weight(tensor) for tensor in tensors):
+            self._weights.update({id(out): out for out in op.outputs})
 
     def tie(self, first: Ids, second: Ids) -> None: ...
 
@@ -252,12 +289,18 @@ class _Unwritten:
 
 
 def _on_kept(
-    op: Op, ledger: _Unwritten, stays: np.ndarray, out_labels: Sequence[Label]
+    op: Op,
+    ledger: _Unwritten,
+    stays: np.ndarray,
+    out_labels: Sequence[Label],
+    numbers: Iterator[float] | None,
 ) -> list[Tensor]:
     """Compute one operator on kept channels, and put the results in their places."""
 
     def narrow(value: Any) -> Any:
-        return _pick(value, ledger.label(value), stays) if isinstance(value, Tensor) else value
+        if isinstance(value, Tensor):
+            return _pick(value, ledger.label(value), stays)
+        return next(numbers) if numbers is not None and is_number(op.func, value) else value
 
     args, kwargs = tree_map(narrow, (list(op.args), dict(op.kwargs)))
     op.fit_sizes(args)

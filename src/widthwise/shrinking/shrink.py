@@ -15,7 +15,7 @@ def shrink(model: nn.Module, plan: Plan, *, verify: bool = True) -> nn.Module:
     """Return a narrower copy of a network, and prove that it computes the same.
 
     Every parameter and buffer is sliced to the indices of kept units, and the integer attributes of
-    known layers (``in_channels``, ``groups``, ``num_features``, ...) follow. The proof runs the full
+    known layers (``in_channels``, ``groups``, ...) follow. The proof runs the full
     network with the consumers of removed channels zeroed, and the narrow network, on the example
     inputs.
 

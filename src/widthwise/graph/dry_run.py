@@ -1,10 +1,7 @@
-"""The dry run: narrow every free axis, run the forward again, and blame what does not run.
+"""The dry run: narrow every free axis, run the forward again, and see what does not run.
 
 The narrow run must make the same calls as the full one, and every output must have the shape the
-labels foretell. The first call that differs names the guilty ids: its rule is asked for another
-reading, or, when there is none left, its ids are frozen with the call as the reason. Siblings (the
-same call in modules of the same class) share the verdict. Every round rejects a reading or freezes
-an id, so the rounds end.
+labels foretell. The first call that differs names the guilty ids.
 """
 
 from __future__ import annotations
@@ -117,37 +114,28 @@ class _Rehearsal(TorchDispatchMode):
         return tuple(sizes)
 
 
-def trial_mask(units: Units) -> np.ndarray:
-    """Return a mask that narrows every free axis, each by another amount where it can."""
-    kept = np.ones(units.count, bool)
-    for number, axis in enumerate(units.axes.values()):
-        if axis.frozen is None and axis.width > 1:
-            removed = 1 + number % max(axis.width // 2, 1)
-            kept[axis.units.stop - removed : axis.units.stop] = False
-    return kept
-
-
 def rehearse(
     twin: nn.Module,
     inputs: Inputs,
     calls: Sequence[Call],
     units: Units,
+    kept: np.ndarray,
     *,
     on_meta: bool,
 ) -> Success | Failure:
-    """Run a network with every free axis narrowed, and compare with the full run.
+    """Run a network with some units removed, and compare with the full run.
 
     Args:
         twin: The full network; not changed. Runs in the mode it is in.
         inputs: Its inputs, on its device.
         calls: The calls of the full run.
-        units: Units and axes to narrow.
+        units: Units and axes.
+        kept: Which units stay. Shape ``[units]``, bool.
         on_meta: Whether tensors the forward makes are moved to the meta device.
 
     Returns:
         The first difference, if there is one.
     """
-    kept = trial_mask(units)
     small = narrow_module(twin, units.slots, units.resized, kept)
     frames = Frames(small)
     mode = _Rehearsal(calls, kept[units.of_id], frames, on_meta=on_meta)
@@ -157,7 +145,10 @@ def rehearse(
     except _Stop as stop:
         return stop.failure
     except Exception as error:
-        return Failure(max(mode.next - 1, 0), frames.path, _one_line(error))
+        # Raised between two calls: by the one to come, if that is the same module's.
+        upcoming = mode.next < len(calls) and calls[mode.next].path == frames.path
+        number = mode.next if upcoming else max(mode.next - 1, 0)
+        return Failure(number, frames.path, _one_line(error))
     return Success(mode.rescales)
 
 

@@ -181,7 +181,7 @@ def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def numbers_in(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[float, ...]:
-    """The numbers among the arguments of a call."""
+    """Return the numbers among the arguments of a call."""
     return tuple(value for value in (*args, *kwargs.values()) if is_number(func, value))
 
 

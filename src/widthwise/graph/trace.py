@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
 from widthwise import errors
 from widthwise.graph.copying import copy_module, named_tensors, to_meta
-from widthwise.graph.dry_run import Failure, rehearse
 from widthwise.graph.graph import ChannelGraph
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, LabelMode, Place, plain_attention
-from widthwise.graph.sheet import Call, Cost, Sheet
-from widthwise.graph.units import Units, solve
+from widthwise.graph.mode import plain_attention
+from widthwise.graph.settle import settle
+from widthwise.graph.sheet import Cost
+from widthwise.graph.study import ForwardError, Pass, Study
+from widthwise.graph.units import Units
 from widthwise.rules import Ids
-from widthwise.rules.labels import all_ids
-
-_OUTPUT = "network output"
-_UNUSED = "not used in the forward pass"
 
 
 def trace(model: nn.Module, example_inputs: Any) -> ChannelGraph:
@@ -60,88 +55,21 @@ def trace(model: nn.Module, example_inputs: Any) -> ChannelGraph:
     inputs = Inputs.of(example_inputs)
     with _undisturbed():
         study = _open_study(model, inputs)
-        units = _settle(study)
-        return _to_graph(model, inputs, study, units)
+        units, rescales = settle(study)
+        return _to_graph(model, inputs, study, units, rescales=rescales)
 
 
-@dataclass
-class _Pass:
-    """One forward pass to follow: the evaluation pass, or the training pass of auxiliary heads."""
-
-    twin: nn.Module
-    inputs: Inputs
-    training: bool
-
-    def ready(self) -> nn.Module:
-        """Return the network in this pass's mode."""
-        return self.twin.train(self.training)
-
-
-@dataclass
-class _Study:
-    """A trace in progress."""
-
-    passes: list[_Pass]
-    on_meta: bool
-    notes: list[str] = field(default_factory=list)
-    rescales: bool = False
-    readings: dict[Place, int] = field(default_factory=dict)
-    verdicts: dict[Place, str] = field(default_factory=dict)
-    sheet: Sheet = field(default_factory=Sheet)
-    bounds: list[int] = field(default_factory=list)
-    macs: list[Cost] = field(default_factory=list)
-    activations: list[Cost] = field(default_factory=list)
-
-    def record(self) -> None:
-        """Run every pass and write it down on a new sheet."""
-        self.sheet = Sheet.of(self.passes[0].twin)
-        self.bounds = [0]
-        for number, each in enumerate(self.passes):
-            self._run(each)
-            self.bounds.append(len(self.sheet.calls))
-            if number == 0:
-                self.macs = list(self.sheet.costs)
-                self.activations = self.sheet.activation_costs()
-
-    def _run(self, each: _Pass) -> None:
-        sheet = self.sheet
-        frames = Frames(each.ready())
-        mode = LabelMode(
-            frames, sheet, sheet.labels, self.readings, sheet.watch, on_meta=self.on_meta
-        )
-        try:
-            with torch.no_grad(), frames.follow(), mode:
-                result = each.inputs.call(each.twin)
-        except Exception as error:
-            raise _ForwardError(frames.path, error) from error
-        for leaf in tree_flatten(result)[0]:
-            if isinstance(leaf, Tensor):
-                for ids in all_ids(sheet.label(leaf)):
-                    sheet.frozen.insert(0, (ids, _OUTPUT))
-
-    def calls(self, number: int) -> Sequence[Call]:
-        """Return the calls of one pass."""
-        return self.sheet.calls[self.bounds[number] : self.bounds[number + 1]]
-
-
-class _ForwardError(Exception):
-    def __init__(self, path: str, error: Exception) -> None:
-        super().__init__(str(error))
-        self.path = path
-        self.error = error
-
-
-def _open_study(model: nn.Module, inputs: Inputs) -> _Study:
+def _open_study(model: nn.Module, inputs: Inputs) -> Study:
     """Make the first recording: on the meta device if that serves, else on real tensors."""
     kind = type(model).__name__
     twin = copy_module(model, to_meta)
-    last: _ForwardError | None = None
+    last: ForwardError | None = None
     for sample in _samples(inputs):
         try:
-            study = _Study([_Pass(twin, sample.to_meta(), training=False)], on_meta=True)
+            study = Study([Pass(twin, sample.to_meta(), training=False)], on_meta=True)
             study.record()
             return _with_training_pass(study)
-        except _ForwardError as failure:
+        except ForwardError as failure:
             last = failure
     assert last is not None
     if not _needs_values(last.error):
@@ -157,10 +85,10 @@ def _open_study(model: nn.Module, inputs: Inputs) -> _Study:
     given = inputs.map(lambda tensor: _real(tensor).to(device))
     for sample in _samples(given):
         try:
-            study = _Study([_Pass(real, sample, training=False)], on_meta=False, notes=[note])
+            study = Study([Pass(real, sample, training=False)], on_meta=False, notes=[note])
             study.record()
             return _with_training_pass(study)
-        except _ForwardError as failure:
+        except ForwardError as failure:
             last = failure
     raise errors.forward_failed(kind, last.path, inputs.describe(), last.error) from last.error
 
@@ -181,7 +109,7 @@ def _needs_values(error: Exception) -> bool:
     return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
 
 
-def _with_training_pass(study: _Study) -> _Study:
+def _with_training_pass(study: Study) -> Study:
     # Auxiliary heads, which only training uses, read features of the trunk: they must be narrowed
     # with it.
     first = study.passes[0]
@@ -190,99 +118,18 @@ def _with_training_pass(study: _Study) -> _Study:
         return study
     # Batch normalisation refuses to train on one value per channel.
     inputs = first.inputs.with_batch(2)
-    study.passes.append(_Pass(first.twin, inputs, training=True))
+    study.passes.append(Pass(first.twin, inputs, training=True))
     try:
         study.record()
-    except _ForwardError:
+    except ForwardError:
         study.passes.pop()
         study.record()
     return study
 
 
-def _settle(study: _Study) -> Units:
-    """Repeat the dry run until the narrow network runs."""
-    ranks = {name: tensor.dim() for name, tensor in named_tensors(study.passes[0].twin)}
-    while True:
-        units = solve(study.sheet, _rejected(study), ranks)
-        for number, each in enumerate(study.passes):
-            calls = study.calls(number)
-            outcome = rehearse(each.ready(), each.inputs, calls, units, on_meta=study.on_meta)
-            if isinstance(outcome, Failure):
-                _blame(study, units, calls, outcome)
-                break
-            study.rescales |= outcome.rescales
-        else:
-            return units
-
-
-def _rejected(study: _Study) -> list[tuple[Ids, str]]:
-    """Return the ids that verdicts of the dry run, and disuse, freeze on the present sheet."""
-    sheet = study.sheet
-    found: list[tuple[Ids, str]] = []
-    for call in sheet.calls:
-        reason = study.verdicts.get(call.place)
-        if reason is not None:
-            found.extend((ids, reason) for label in _touched(call) for ids in all_ids(label))
-    for slot in sheet.slots:
-        if slot.tensor not in sheet.used:
-            found.append((np.arange(slot.start, slot.start + slot.length), _UNUSED))
-    return found
-
-
-def _touched(call: Call) -> Sequence[Any]:
-    return (*call.inputs, *call.outputs)
-
-
-def _blame(study: _Study, units: Units, calls: Sequence[Call], failure: Failure) -> None:
-    """Reject a reading of the failed call, or freeze what it and its neighbours touch."""
-    call = calls[failure.call]
-    path = failure.path
-    reason = (
-        f"`{call.name}` in `{path}`: {failure.message}"
-        if path
-        else (f"`{call.name}`: {failure.message}")
-    )
-    reading = study.readings.get(call.place, 0)
-    if reading < call.options:
-        study.readings[call.place] = reading + 1
-        study.record()
-        return
-    free = np.array([axis.frozen is None for axis in units.axes.values()] + [False])
-    owner = np.full(units.count, len(free) - 1)
-    for number, axis in enumerate(units.axes.values()):
-        owner[axis.units] = number
-
-    def narrows(touched: Sequence[Call]) -> bool:
-        return any(
-            bool(free[owner[units.of_id[ids]]].any())
-            for each in touched
-            for label in _touched(each)
-            for ids in all_ids(label)
-        )
-
-    # The call itself; then everything so far in its module; then in the modules around it.
-    if narrows([call]):
-        study.verdicts[call.place] = reason
-        return
-    while True:
-        inside = [
-            each
-            for each in calls[: failure.call + 1]
-            if not path or each.path == path or each.path.startswith(path + ".")
-        ]
-        if narrows(inside):
-            study.verdicts.update({each.place: reason for each in inside})
-            return
-        if not path:
-            break
-        path = path.rpartition(".")[0]
-    # Nothing that ran so far is free, and yet the narrow run differs: freeze the rest.
-    if not narrows(calls):
-        raise errors.unstable_forward(study.passes[0].twin, reason)
-    study.verdicts.update({each.place: reason for each in calls})
-
-
-def _to_graph(model: nn.Module, inputs: Inputs, study: _Study, units: Units) -> ChannelGraph:
+def _to_graph(
+    model: nn.Module, inputs: Inputs, study: Study, units: Units, *, rescales: bool
+) -> ChannelGraph:
     sheet = study.sheet
 
     def in_units(costs: list[Cost]) -> list[Cost]:
@@ -312,8 +159,8 @@ def _to_graph(model: nn.Module, inputs: Inputs, study: _Study, units: Units) -> 
         macs=in_units(study.macs),
         activations=in_units(study.activations),
         consumers=consumers,
-        readings=dict(study.readings),
-        mixes=study.rescales or any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),
+        readings=dict(study.assumptions.readings),
+        mixes=rescales or any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),
         notes=tuple(study.notes),
     )
 

@@ -54,20 +54,29 @@ class Units:
     resized: dict[tuple[str, str], tuple[Ids | int, ...]]
 
 
-def solve(sheet: Sheet, rejected: list[tuple[Ids, str]], ranks: dict[str, int]) -> Units:
+def solve(
+    sheet: Sheet,
+    *,
+    frozen: list[tuple[Ids, str]],
+    ties: list[tuple[Ids, Ids]],
+    resized: dict[tuple[str, str], tuple[Ids | int, ...]],
+    ranks: dict[str, int],
+) -> Units:
     """Turn what a pass wrote down into units and axes.
 
     Args:
         sheet: The pass.
-        rejected: More frozen ids, found by the dry run.
+        frozen: Frozen ids besides those on the sheet.
+        ties: Ties besides those on the sheet.
+        resized: Attributes that follow widths, besides those on the sheet.
         ranks: Number of dims of every tensor.
 
     Returns:
         Units and axes.
     """
-    component = _components(sheet)
+    component = _components(sheet.id_count, [*sheet.ties, *ties])
     count = int(component.max(initial=-1)) + 1
-    reasons, texts = _reasons(sheet, rejected, component, count)
+    reasons, texts = _reasons([*sheet.frozen, *frozen], component, count)
     event, place = _producers(sheet, component, count)
     signature = _signatures(sheet, component, count, reasons)
 
@@ -87,28 +96,26 @@ def solve(sheet: Sheet, rejected: list[tuple[Ids, str]], ranks: dict[str, int]) 
     bounds = np.flatnonzero(np.diff(kind_of[order], prepend=-1, append=-1))
     spans = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
     back = np.argsort(number, kind="stable")
-    frozen = [texts[reasons[back[span.start]]] for span in spans]
-    axes = _name_axes(sheet, of_id, spans, frozen)
-    resized = {
+    why = [texts[reasons[back[span.start]]] for span in spans]
+    axes = _name_axes(sheet, of_id, spans, why)
+    in_units = {
         key: tuple(size if isinstance(size, int) else of_id[size] for size in sizes)
-        for key, sizes in sheet.resized.items()
+        for key, sizes in {**sheet.resized, **resized}.items()
     }
-    return Units(of_id, count, axes, _unit_slots(sheet, of_id, ranks), resized)
+    return Units(of_id, count, axes, _unit_slots(sheet, of_id, ranks), in_units)
 
 
-def _components(sheet: Sheet) -> Ids:
-    rows = np.concatenate([a for a, _ in sheet.ties] or [np.empty(0, np.int64)])
-    columns = np.concatenate([b for _, b in sheet.ties] or [np.empty(0, np.int64)])
-    size = sheet.id_count
+def _components(size: int, ties: list[tuple[Ids, Ids]]) -> Ids:
+    rows = np.concatenate([a for a, _ in ties] or [np.empty(0, np.int64)])
+    columns = np.concatenate([b for _, b in ties] or [np.empty(0, np.int64)])
     pairs = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
     return np.asarray(connected_components(pairs, directed=False)[1], np.int64)
 
 
 def _reasons(
-    sheet: Sheet, rejected: list[tuple[Ids, str]], component: Ids, count: int
+    listed: list[tuple[Ids, str]], component: Ids, count: int
 ) -> tuple[Ids, list[str | None]]:
     """Return the number of the first reason that freezes each component, and the reasons."""
-    listed = [*sheet.frozen, *rejected]
     texts: list[str | None] = list(dict.fromkeys(reason for _, reason in listed))
     numbers = {text: index for index, text in enumerate(texts)}
     reasons = np.full(count, len(texts))

@@ -1,0 +1,167 @@
+"""What a trace assumes about code that one pass cannot read: readings, equal counts, attributes.
+
+Each assumption is written so that it means the same for every sibling: the same call in modules of
+the same class (`Place`), below the module those calls are anchored in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+from widthwise.graph.mode import Place
+from widthwise.graph.sheet import Call
+from widthwise.rules import Ids
+
+
+@dataclass(frozen=True)
+class At:
+    """A dim of a tensor that a call takes or returns."""
+
+    place: Place
+    of_output: bool
+    tensor: int
+    dim: int
+
+    def ids(self, call: Call) -> Ids | None:
+        """Return the ids of this dim in one such call."""
+        labels = call.outputs if self.of_output else call.inputs
+        if self.tensor >= len(labels) or self.dim >= len(labels[self.tensor]):
+            return None
+        return labels[self.tensor][self.dim]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An ambiguous call is read in the way of this number; see `Op.choice`."""
+
+    place: Place
+    number: int
+
+
+@dataclass(frozen=True)
+class Follow:
+    """An attribute of a module, such as a head size, follows widths it equals when full."""
+
+    module: str
+    """Path of the module below the anchor."""
+    attribute: str
+    sources: tuple[At, ...]
+    """One dim for an integer, several for a tuple or list of integers."""
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Two dims keep equal counts, index by index; the shorter repeats along the longer."""
+
+    first: At
+    second: At
+
+
+@dataclass(frozen=True)
+class Divide:
+    """A dim keeps a count that a constant number of heads or groups divides."""
+
+    source: At
+    parts: int
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """All ids that a call touches are frozen."""
+
+    place: Place
+    reason: str
+
+
+Assumption: TypeAlias = Reading | Follow | Equal | Divide | Freeze
+Resized: TypeAlias = dict[tuple[str, str], tuple[Ids | int, ...]]
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """All assumptions of a trace. Adding one makes a new set."""
+
+    readings: Mapping[Place, int] = field(default_factory=lambda: MappingProxyType({}))
+    follows: tuple[Follow, ...] = ()
+    equals: tuple[Equal, ...] = ()
+    divides: tuple[Divide, ...] = ()
+    frozen: Mapping[Place, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def plus(self, *added: Assumption) -> Assumptions:
+        """Return the set with more assumptions."""
+        new = self
+        for one in added:
+            match one:
+                case Reading():
+                    new = replace(new, readings={**new.readings, one.place: one.number})
+                case Follow():
+                    new = replace(new, follows=(*new.follows, one))
+                case Equal():
+                    new = replace(new, equals=(*new.equals, one))
+                case Divide():
+                    new = replace(new, divides=(*new.divides, one))
+                case Freeze():
+                    new = replace(new, frozen={one.place: one.reason, **new.frozen})
+        return new
+
+    def ties(self, calls: Sequence[Call]) -> Iterator[tuple[Ids, Ids]]:
+        """Yield the ties that equal and divisible counts mean for a pass."""
+        if not (self.equals or self.divides):
+            return
+        siblings = _by_anchor(calls)
+        for divide in self.divides:
+            for (_, place), found in siblings.items():
+                ids = divide.source.ids(found[-1]) if place == divide.source.place else None
+                if ids is not None and len(ids) % divide.parts == 0:
+                    parts = ids.reshape(divide.parts, -1)
+                    yield np.tile(parts[0], divide.parts - 1), parts[1:].ravel()
+        for equal in self.equals:
+            for (anchor, place), found in siblings.items():
+                if place != equal.first.place:
+                    continue
+                others = siblings.get((anchor, equal.second.place), ())
+                for call, other in zip(found, others, strict=False):
+                    first, second = equal.first.ids(call), equal.second.ids(other)
+                    if first is not None and second is not None:
+                        yield from _tie(first, second)
+
+    def resized(self, calls: Sequence[Call]) -> Resized:
+        """Return the attributes that follow widths of a pass, by module path and name."""
+        found: Resized = {}
+        if not self.follows:
+            return found
+        siblings = _by_anchor(calls)
+        for follow in self.follows:
+            for (anchor, place), places in siblings.items():
+                if place != follow.sources[0].place:
+                    continue
+                sizes = [source.ids(places[-1]) for source in follow.sources]
+                path = f"{anchor}.{follow.module}".strip(".")
+                if all(size is not None for size in sizes):
+                    found[path, follow.attribute] = tuple(s for s in sizes if s is not None)
+        return found
+
+
+def anchor_of(call: Call) -> str:
+    """Return the path of the module that a call's place speaks of."""
+    below = call.place.below
+    return call.path.removesuffix(below).rstrip(".") if below else call.path
+
+
+def _by_anchor(calls: Sequence[Call]) -> dict[tuple[str, Place], list[Call]]:
+    found: dict[tuple[str, Place], list[Call]] = defaultdict(list)
+    for call in calls:
+        found[anchor_of(call), call.place].append(call)
+    return found
+
+
+def _tie(first: Ids, second: Ids) -> Iterator[tuple[Ids, Ids]]:
+    long, short = (first, second) if len(first) >= len(second) else (second, first)
+    if len(long) % len(short) == 0:
+        yield long, np.tile(short, len(long) // len(short))

@@ -1,0 +1,165 @@
+"""What might make a call run that failed in the dry run, most likely first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeGuard
+
+import numpy as np
+from torch import nn
+
+from widthwise.graph.assumptions import (
+    Assumption,
+    Assumptions,
+    At,
+    Divide,
+    Equal,
+    Follow,
+    Reading,
+    anchor_of,
+)
+from widthwise.graph.dry_run import Failure
+from widthwise.graph.sheet import Call
+from widthwise.graph.units import Units
+from widthwise.rules import Ids
+
+_MOST_PARTNERS = 4
+
+
+def remedies(
+    calls: Sequence[Call],
+    failure: Failure,
+    units: Units,
+    kept_ids: np.ndarray,
+    modules: Mapping[str, nn.Module],
+    assumptions: Assumptions,
+) -> Iterator[list[Assumption]]:
+    """Propose assumptions under which a failed call may run.
+
+    Args:
+        calls: The calls of the full run.
+        failure: Where the narrow run differed.
+        units: Units of the attempt.
+        kept_ids: Which ids the attempt kept, bool.
+        modules: Modules by path.
+        assumptions: What is assumed already.
+
+    Yields:
+        Assumptions to add together.
+    """
+    call = calls[failure.call]
+    narrowed = [(at, ids) for at, ids in _dims(call) if not kept_ids[ids].all()]
+    around = list(_modules_around(call, failure, modules))
+    follows = list(_follows(narrowed, around))
+    yield from ([follow] for follow in follows)
+    if len(follows) > 1:
+        yield list(follows)
+    yield from ([equal] for equal in _equals(calls, failure, narrowed, units, kept_ids))
+    reading = assumptions.readings.get(call.place, 0)
+    yield from ([Reading(call.place, n)] for n in range(call.options) if n != reading)
+    for divide in _divides(narrowed, around):
+        yield [divide]
+        yield from ([follow, divide] for follow in follows if follow.sources[0] == divide.source)
+
+
+def _dims(call: Call) -> Iterator[tuple[At, Ids]]:
+    """Yield the labelled dims of a call."""
+    for of_output, labels in ((False, call.inputs), (True, call.outputs)):
+        for tensor, label in enumerate(labels):
+            for dim, ids in enumerate(label):
+                if ids is not None:
+                    yield At(call.place, of_output, tensor, dim), ids
+
+
+def _modules_around(
+    call: Call, failure: Failure, modules: Mapping[str, nn.Module]
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the running module and those around it up to the anchor, by path below the anchor."""
+    anchor = anchor_of(call)
+    path = failure.path
+    while path.startswith(anchor):
+        module = modules.get(path)
+        if module is not None and not _is_layer(module):
+            yield path.removeprefix(anchor).strip("."), module
+        if not path:
+            break
+        path = path.rpartition(".")[0]
+
+
+def _follows(
+    narrowed: Sequence[tuple[At, Ids]], around: Sequence[tuple[str, nn.Module]]
+) -> Iterator[Follow]:
+    """Yield the attributes that equal a size which the attempt narrowed."""
+    sizes: dict[int, At] = {}
+    for at, ids in narrowed:
+        sizes.setdefault(len(ids), at)
+    parts = tuple(at for at, _ in narrowed if at.of_output)
+    lengths = [len(ids) for at, ids in narrowed if at.of_output]
+    for below, module in around:
+        for name, value in vars(module).items():
+            if _is_count(value) and value in sizes:
+                yield Follow(below, name, (sizes[value],))
+            elif isinstance(value, list | tuple) and value and list(value) == lengths:
+                yield Follow(below, name, parts)
+
+
+def _divides(
+    narrowed: Sequence[tuple[At, Ids]], around: Sequence[tuple[str, nn.Module]]
+) -> Iterator[Divide]:
+    """Yield numbers around a call, such as a number of heads, that may have to divide a count."""
+    seen: set[tuple[int, int]] = set()
+    for at, ids in narrowed:
+        for _, module in around:
+            for value in vars(module).values():
+                if not _is_count(value) or not 1 < value < len(ids) or len(ids) % value:
+                    continue
+                if (value, len(ids)) not in seen:
+                    seen.add((value, len(ids)))
+                    yield Divide(at, value)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Tell whether a module is a single layer of torch.nn, whose attributes are brought in line."""
+    return type(module).__module__.startswith("torch.nn.") and not any(
+        True for _ in module.children()
+    )
+
+
+def _equals(
+    calls: Sequence[Call],
+    failure: Failure,
+    narrowed: Sequence[tuple[At, Ids]],
+    units: Units,
+    kept_ids: np.ndarray,
+) -> Iterator[Equal]:
+    """Yield pairs of dims whose counts may have to be equal.
+
+    Code that splits one width by another (``view(b, n, 3, heads, c // heads)`` with ``c`` the width
+    of the module's input) needs both to keep equal counts.
+    """
+    anchor = anchor_of(calls[failure.call])
+    seen: set[bytes] = set()
+    proposed = 0
+    for at, ids in narrowed:
+        own = units.of_id[ids]
+        seen.add(own.tobytes())
+        for other in calls[: failure.call]:
+            if anchor_of(other) != anchor:
+                continue
+            for partner, candidate in _dims(other):
+                theirs = units.of_id[candidate]
+                key = theirs.tobytes()
+                longer, shorter = max(len(own), len(theirs)), min(len(own), len(theirs))
+                if key in seen or longer % shorter or shorter < 2 or kept_ids[candidate].all():
+                    continue
+                seen.add(key)
+                if not set(own.tolist()).isdisjoint(theirs.tolist()):
+                    continue
+                yield Equal(at, partner)
+                proposed += 1
+                if proposed >= _MOST_PARTNERS:
+                    return

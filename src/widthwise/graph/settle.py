@@ -1,0 +1,118 @@
+"""Repeat dry runs until every plan runs: find a remedy for what fails, or freeze it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from widthwise import errors
+from widthwise.graph.assumptions import Freeze
+from widthwise.graph.dry_run import Success
+from widthwise.graph.remedies import remedies
+from widthwise.graph.sheet import Call
+from widthwise.graph.study import Study, Stumble
+from widthwise.graph.units import Units
+from widthwise.rules.labels import all_ids
+
+
+def settle(study: Study) -> tuple[Units, bool]:
+    """Find assumptions under which narrow networks run.
+
+    Every round makes a call run that failed, or freezes ids, so the rounds end.
+
+    Args:
+        study: The trace; its assumptions grow.
+
+    Returns:
+        Units and axes, and whether the network computes with numbers that depend on widths.
+
+    Raises:
+        TraceError: If the network does not run the same way twice.
+    """
+    units = study.units()
+    outcome = _trials(study, units)
+    while isinstance(outcome, Stumble):
+        if not (better := _remedied(study, units, outcome)):
+            _freeze(study, units, outcome)
+        units = study.units()
+        outcome = better or _trials(study, units)
+    return units, outcome.rescales
+
+
+def trial_mask(units: Units, shift: int) -> np.ndarray:
+    """Return a mask that narrows every free axis, each by another amount where it can."""
+    kept = np.ones(units.count, bool)
+    for number, axis in enumerate(units.axes.values()):
+        if axis.frozen is None and axis.width > 1:
+            removed = 1 + (number + shift) % max(axis.width // 2, 1)
+            kept[axis.units.stop - removed : axis.units.stop] = False
+    return kept
+
+
+def _trials(study: Study, units: Units) -> Success | Stumble:
+    # Twice, by other amounts: a width may happen to suit code that others do not.
+    rescales = False
+    for shift in (0, 1):
+        outcome = study.dry_run(units, trial_mask(units, shift))
+        if isinstance(outcome, Stumble):
+            return outcome
+        rescales |= outcome.rescales
+    return Success(rescales)
+
+
+def _remedied(study: Study, units: Units, stumble: Stumble) -> Success | Stumble | None:
+    """Try what might help, keep the first thing that gets further, and return how far."""
+    before = study.assumptions
+    kept_ids = trial_mask(units, 0)[units.of_id]
+    modules = dict(study.passes[0].twin.named_modules())
+    calls = study.calls(stumble.number)
+    for proposal in remedies(calls, stumble.failure, units, kept_ids, modules, before):
+        study.assume(before.plus(*proposal))
+        outcome = _trials(study, study.units())
+        if isinstance(outcome, Success) or outcome.progress > stumble.progress:
+            return outcome
+    study.assume(before)
+    return None
+
+
+def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
+    """Freeze what the failed call touches, or, if that is frozen already, what led to it."""
+    failure = stumble.failure
+    calls = study.calls(stumble.number)
+    call, path = calls[failure.call], failure.path
+    where = f"`{call.name}` in `{path}`" if path else f"`{call.name}`"
+    reason = f"{where}: {failure.message}"
+    free = np.zeros(units.count, bool)
+    for axis in units.axes.values():
+        free[axis.units] = axis.frozen is None
+
+    def freeze(blamed: Sequence[Call]) -> bool:
+        if not any(
+            bool(free[units.of_id[ids]].any())
+            for each in blamed
+            for label in (*each.inputs, *each.outputs)
+            for ids in all_ids(label)
+        ):
+            return False
+        verdicts = [Freeze(each.place, reason) for each in blamed]
+        study.assume(study.assumptions.plus(*verdicts))
+        return True
+
+    # The call itself; then everything so far in its module; then in the modules around it.
+    if freeze([call]):
+        return
+    while True:
+        inside = [
+            each
+            for each in calls[: failure.call + 1]
+            if not path or each.path == path or each.path.startswith(path + ".")
+        ]
+        if freeze(inside):
+            return
+        if not path:
+            break
+        path = path.rpartition(".")[0]
+    # Nothing that ran so far is free, and yet the narrow run differs: freeze the rest.
+    if not freeze(calls):
+        raise errors.unstable_forward(study.passes[0].twin, reason)

@@ -50,6 +50,7 @@ class Plan:
         inputs: Shapes and dtypes of the example inputs, as nested JSON.
         cost: MACs, parameters and activation bytes of the narrow network, for one input.
         full_cost: The same of the full network.
+        rewrites: Attributes of the user's modules that change, such as a head size, by dotted name.
         budget: What was asked for, by name of the quantity.
         method: What decided: a score, or a search method.
         seed: The seed of the search; None where nothing is random.
@@ -62,6 +63,7 @@ class Plan:
     inputs: Mapping[str, Any]
     cost: Mapping[str, int]
     full_cost: Mapping[str, int]
+    rewrites: Mapping[str, tuple[int, ...]]
     budget: Mapping[str, float | str]
     method: str
     seed: int | None
@@ -119,6 +121,7 @@ class Plan:
             inputs=graph.inputs.to_spec(),
             cost=_costs(graph, kept),
             full_cost=_costs(graph, graph.everything),
+            rewrites=graph.rewrites(kept),
             budget={budget.name: budget.amount for budget in budgets},
             method=method,
             seed=seed,
@@ -228,6 +231,7 @@ class Plan:
             "budget": self.budget,
             "cost": self.cost,
             "full_cost": self.full_cost,
+            "rewrites": self.rewrites,
             "versions": self.versions,
         }
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
@@ -262,6 +266,7 @@ class Plan:
             inputs=data["inputs"],
             cost={key: int(value) for key, value in data["cost"].items()},
             full_cost={key: int(value) for key, value in data["full_cost"].items()},
+            rewrites={key: tuple(value) for key, value in data["rewrites"].items()},
             budget=data["budget"],
             method=data["method"],
             seed=data["seed"],

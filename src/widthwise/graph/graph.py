@@ -51,6 +51,7 @@ class ChannelGraph:
         readings: dict[Place, int],
         mixes: bool,
         notes: tuple[str, ...],
+        followed: tuple[tuple[str, str], ...],
     ) -> None:
         self._model = weakref.ref(model)
         self.model_name = type(model).__name__
@@ -63,6 +64,7 @@ class ChannelGraph:
         self.notes = notes
         self.readings = readings
         self.consumers = MappingProxyType(dict(consumers))
+        self._followed = followed
         self._macs = macs
         self._activations = activations
         self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
@@ -174,6 +176,27 @@ class ChannelGraph:
         for axis in self.axes.values():
             mask[axis.units.start] = True
         return mask
+
+    def rewrites(self, kept: np.ndarray) -> dict[str, tuple[int, ...]]:
+        """Return the attributes of the user's modules that a plan changes, with their new values.
+
+        Sizes that code keeps in attributes (``self.head_size``) have to follow widths. Those of
+        known layers do so without being listed here.
+
+        Args:
+            kept: Which units stay, bool, shape ``[units]``.
+
+        Returns:
+            New values by dotted name; one value for an integer, several for a tuple.
+        """
+        found = {}
+        for path, attribute in self._followed:
+            sizes = self.resized[path, attribute]
+            counts = [size if isinstance(size, int) else int(kept[size].sum()) for size in sizes]
+            full = [size if isinstance(size, int) else len(size) for size in sizes]
+            if counts != full:
+                found[f"{path}.{attribute}".strip(".")] = tuple(counts)
+        return found
 
     def report(self) -> str:
         """Return the pre-flight report: axes, ties, shares of MACs, what is frozen and why."""

@@ -1,0 +1,109 @@
+"""The proof fails when it must, and names the place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import widthwise as ww
+from cases import BY_NAME
+from widthwise.shrinking import prove
+
+
+def cut(model: nn.Module, image: Tensor) -> tuple[ww.ChannelGraph, ww.Plan, nn.Module]:
+    """Halve a network."""
+    graph = ww.trace(model, image)
+    plan = ww.plan(graph, score=ww.scores.Random(), budget=ww.Macs(0.5))
+    return graph, plan, ww.shrink(model, plan, verify=False)
+
+
+@pytest.mark.parametrize("name", ["layer1.0.conv2.weight", "layer3.1.bn1.bias", "fc.weight"])
+def test_one_wrong_number_is_found_where_it_is(name: str) -> None:
+    """A single changed weight fails the proof, and the error names its module."""
+    model = torchvision.models.resnet18().eval()
+    graph, plan, small = cut(model, torch.zeros(1, 3, 64, 64))
+    assert prove(model, small, graph, plan.mask(graph)).error < 1e-5
+    with torch.no_grad():
+        small.get_parameter(name).view(-1)[0] += 0.5
+    with pytest.raises(ww.errors.ProofError, match=f"`{name.rpartition('.')[0]}`"):
+        prove(model, small, graph, plan.mask(graph))
+
+
+def test_swapped_channels_are_found() -> None:
+    """Right shapes with channels in the wrong order fail the proof."""
+    model = torchvision.models.resnet18().eval()
+    graph, plan, small = cut(model, torch.zeros(1, 3, 64, 64))
+    with torch.no_grad():
+        small.layer2[0].conv1.weight.copy_(small.layer2[0].conv1.weight.flip(0))
+    with pytest.raises(ww.errors.ProofError, match=r"layer2\.0\.conv1"):
+        prove(model, small, graph, plan.mask(graph))
+
+
+def test_network_that_does_not_run_fails_the_proof() -> None:
+    """A narrow network whose shapes do not fit is a failed proof, not a crash."""
+    model = torchvision.models.resnet18().eval()
+    graph, plan, small = cut(model, torch.zeros(1, 3, 64, 64))
+    small.layer1[0].conv2 = nn.Conv2d(5, 7, 3)
+    with pytest.raises(ww.errors.ProofError):
+        prove(model, small, graph, plan.mask(graph))
+
+
+def test_a_head_that_starts_at_zero_hides_nothing() -> None:
+    """Modules are compared one by one, so an output of zeros proves nothing by itself."""
+    model = torchvision.models.resnet18().eval()
+    nn.init.zeros_(model.fc.weight)
+    graph, plan, small = cut(model, torch.zeros(1, 3, 64, 64))
+    with torch.no_grad():
+        small.layer1[0].conv1.weight += 1
+    with pytest.raises(ww.errors.ProofError, match=r"layer1\.0\.conv1"):
+        prove(model, small, graph, plan.mask(graph))
+
+
+def test_proof_says_when_it_computed_on_kept_channels() -> None:
+    """A layer norm has no zero-masked twin; a batch norm has."""
+    for name, expected in (("layernorm_mlp", True), ("chain", False)):
+        case = BY_NAME[name]
+        model = case.build()
+        graph, plan, small = cut(model, case.example_inputs)
+        assert prove(model, small, graph, plan.mask(graph)).on_kept_channels is expected
+
+
+def test_proof_changes_neither_network() -> None:
+    """Mode, weights and statistics stay as they are."""
+    model = torchvision.models.resnet18().train()
+    graph, plan, small = cut(model, torch.zeros(1, 3, 64, 64))
+    before = [{k: v.clone() for k, v in m.state_dict().items()} for m in (model, small)]
+    prove(model, small, graph, plan.mask(graph))
+    assert model.training and small.training
+    for state, m in zip(before, (model, small), strict=True):
+        assert all(torch.equal(state[k], v) for k, v in m.state_dict().items())
+
+
+def test_shrink_checks_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`shrink` proves; `verify=False` does not."""
+    import importlib
+
+    module = importlib.import_module("widthwise.shrinking.shrink")
+
+    def wrong(*_: object) -> None:
+        raise ww.errors.ProofError("checked")
+
+    monkeypatch.setattr(module, "prove", wrong)
+    model = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1))
+    plan = ww.plan(ww.trace(model, torch.zeros(1, 2)), score=ww.scores.L1(), budget=ww.Macs(0.5))
+    with pytest.raises(ww.errors.ProofError, match="checked"):
+        ww.shrink(model, plan)
+    assert ww.shrink(model, plan, verify=False)[0].out_features == 2
+
+
+def test_meta_network_is_narrowed_without_a_proof() -> None:
+    """Without weights there is nothing to compute with, and nothing to prove."""
+    with torch.device("meta"):
+        model = torchvision.models.resnet18()
+    graph = ww.trace(model, torch.zeros(1, 3, 64, 64))
+    plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5))
+    small = ww.shrink(model, plan)
+    assert sum(p.numel() for p in small.parameters()) == plan.params()
+    assert all(p.is_meta for p in small.parameters())

@@ -1,0 +1,107 @@
+"""Narrow networks as a plan and a safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import widthwise as ww
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, nn.Module]:
+    """A folder with a narrow ResNet-18, and that network."""
+    model = torchvision.models.resnet18()
+    graph = ww.trace(model, torch.zeros(1, 3, 64, 64))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.3))
+    small = ww.shrink(model, plan, verify=False)
+    ww.save(small, plan, tmp_path / "half")
+    return tmp_path / "half", small
+
+
+def test_loads_to_the_same_network(saved: tuple[Path, nn.Module]) -> None:
+    """State and outputs are the same, bit for bit."""
+    folder, small = saved
+    again = ww.load(folder, torchvision.models.resnet18)
+    image = torch.randn(1, 3, 64, 64)
+    assert torch.equal(again.eval()(image), small.eval()(image))
+    assert list(again.state_dict()) == list(small.state_dict())
+
+
+def test_shared_weights_are_saved_and_loaded(tmp_path: Path) -> None:
+    """A tensor with two names loads as one tensor again."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.c(self.b(self.a(x)))
+
+    model = Tied()
+    graph = ww.trace(model, torch.zeros(1, 4))
+    plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(1.0))
+    ww.save(ww.shrink(model, plan), plan, tmp_path)
+    again = ww.load(tmp_path, Tied)
+    x = torch.randn(2, 4)
+    assert torch.equal(again(x), model(x))
+
+
+def test_buffers_outside_the_state_dict_are_rebuilt(tmp_path: Path) -> None:
+    """A buffer that only the constructor makes is there after loading."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 2)
+            self.register_buffer("scale", torch.full((1,), 3.0), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x) * self.scale)
+
+    model = Scaled()
+    graph = ww.trace(model, torch.zeros(1, 4))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.6))
+    small = ww.shrink(model, plan)
+    ww.save(small, plan, tmp_path)
+    x = torch.randn(2, 4)
+    assert torch.equal(ww.load(tmp_path, Scaled)(x), small(x))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_truncated_weights_are_refused(saved: tuple[Path, nn.Module], share: float) -> None:
+    """A file that was cut short is an error with the way out."""
+    weights = saved[0] / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ww.errors.RunError, match="cut short"):
+        ww.load(saved[0], torchvision.models.resnet18)
+
+
+def test_missing_weights_are_named(saved: tuple[Path, nn.Module]) -> None:
+    """A folder without weights says which file is missing."""
+    (saved[0] / "model.safetensors").unlink()
+    with pytest.raises(ww.errors.RunError, match=r"model\.safetensors"):
+        ww.load(saved[0], torchvision.models.resnet18)
+
+
+def test_weights_of_another_plan_are_refused(saved: tuple[Path, nn.Module]) -> None:
+    """Plan and weights must come from the same save."""
+    model = torchvision.models.resnet18()
+    graph = ww.trace(model, torch.zeros(1, 3, 64, 64))
+    other = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.6))
+    other.save(saved[0] / "plan.json")
+    with pytest.raises(ww.errors.RunError, match="do not fit the plan"):
+        ww.load(saved[0], torchvision.models.resnet18)
+
+
+def test_factory_of_another_network_is_refused(saved: tuple[Path, nn.Module]) -> None:
+    """A factory that builds something else is refused by the plan."""
+    with pytest.raises(ww.errors.PlanError, match="another network"):
+        ww.load(saved[0], torchvision.models.resnet34)

@@ -1,0 +1,135 @@
+"""Plans as files: readable, diffable, and refused when damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import widthwise as ww
+
+
+def net(width: int = 8) -> nn.Module:
+    """Two convolutions."""
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.Conv2d(width, 4, 3))
+
+
+@pytest.fixture
+def plan() -> ww.Plan:
+    """A plan for them."""
+    model = net()
+    graph = ww.trace(model, torch.zeros(1, 3, 8, 8))
+    return ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5))
+
+
+def test_file_is_readable(plan: ww.Plan, tmp_path: Path) -> None:
+    """The file names axes, widths, costs, budget and method in plain JSON."""
+    plan.save(tmp_path / "plan.json")
+    data = json.loads((tmp_path / "plan.json").read_text())
+    assert data["axes"]["0"]["kept"] == "0-3"
+    assert (data["axes"]["0"]["width"], data["axes"]["0"]["keeps"]) == (8, 4)
+    assert "1.weight:1" in data["axes"]["0"]["tied"]
+    assert data["budget"] == {"macs": 0.5}
+    assert data["method"] == "Uniform()"
+    assert data["cost"]["macs"] == 6192 and data["full_cost"]["macs"] == 12384
+
+
+def test_resnet50_file_is_small_and_deterministic() -> None:
+    """A random plan of ResNet-50, the worst case for ranges, stays below 100 kB."""
+    model = torchvision.models.resnet50()
+    texts = []
+    for _ in range(2):
+        graph = ww.trace(model, torch.zeros(1, 3, 64, 64))
+        plan = ww.plan(graph, score=ww.scores.Random(), budget=ww.Macs(0.3))
+        texts.append(plan.to_json())
+    assert texts[0] == texts[1]
+    assert len(texts[0]) < 100_000
+
+
+def test_loaded_plan_shrinks_without_its_graph(plan: ww.Plan, tmp_path: Path) -> None:
+    """A plan from a file traces the network again and gives the same network."""
+    plan.save(tmp_path / "plan.json")
+    loaded = ww.Plan.load(tmp_path / "plan.json")
+    assert loaded == plan
+    model = net()
+    a, b = ww.shrink(model, loaded), ww.shrink(model, plan)
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, 200, -3])
+def test_truncated_file_is_refused(plan: ww.Plan, tmp_path: Path, length: int) -> None:
+    """A file that was cut short is an error that says so, wherever it was cut."""
+    path = tmp_path / "plan.json"
+    path.write_text(plan.to_json()[:length])
+    with pytest.raises(ww.errors.PlanError, match="Cannot read the plan"):
+        ww.Plan.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"kept": "0-3"', '"kept": "0-9"'),
+        ('"kept": "0-3"', '"kept": "3,1,0,2"'),
+        ('"kept": "0-3"', '"kept": "x"'),
+        ('"keeps": 4', '"keeps": 5'),
+        ('"format": 1', '"format": 99'),
+        ('"axes"', '"axles"'),
+    ],
+)
+def test_edited_nonsense_is_refused(plan: ww.Plan, tmp_path: Path, old: str, new: str) -> None:
+    """Contradictions in the file are found when it is read."""
+    text = plan.to_json()
+    assert old in text
+    (tmp_path / "plan.json").write_text(text.replace(old, new))
+    with pytest.raises(ww.errors.PlanError):
+        ww.Plan.load(tmp_path / "plan.json")
+
+
+def test_missing_file_is_a_plan_error(tmp_path: Path) -> None:
+    """A missing file is named."""
+    with pytest.raises(ww.errors.PlanError, match="nowhere.json"):
+        ww.Plan.load(tmp_path / "nowhere.json")
+
+
+def test_plan_for_another_network_is_refused(plan: ww.Plan) -> None:
+    """A plan names what does not fit."""
+    with pytest.raises(ww.errors.PlanError, match="8 units in the plan, 16 in the network"):
+        ww.shrink(net(16), plan)
+    with pytest.raises(ww.errors.PlanError, match="not in the network"):
+        ww.shrink(nn.Sequential(nn.Conv2d(3, 4, 3)), plan)
+
+
+def test_masks_that_cannot_be_are_refused() -> None:
+    """No plan removes a frozen unit or a whole axis."""
+    model = net()
+    graph = ww.trace(model, torch.zeros(1, 3, 8, 8))
+    nothing = np.zeros(graph.unit_count, bool)
+    with pytest.raises(ww.errors.PlanError, match="`1` is frozen: network output"):
+        ww.Plan.of(graph, nothing)
+    with pytest.raises(ww.errors.PlanError, match="`0` would keep no unit"):
+        ww.Plan.of(graph, nothing)
+
+
+def test_diff_names_what_changed(plan: ww.Plan) -> None:
+    """Two plans compare axis by axis."""
+    model = net()
+    graph = ww.trace(model, torch.zeros(1, 3, 8, 8))
+    other = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.25))
+    assert plan.diff(plan) == "no difference"
+    assert plan.diff(other) == "0: 4 -> 2 of 8, 2 in both"
+
+
+def test_saving_over_a_plan_is_atomic(plan: ww.Plan, tmp_path: Path) -> None:
+    """A failed write leaves the old file and no rubbish."""
+    path = tmp_path / "plan.json"
+    plan.save(path)
+    before = path.read_text()
+    with pytest.raises(OSError):
+        plan.save(tmp_path / "missing" / "plan.json")
+    assert path.read_text() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]

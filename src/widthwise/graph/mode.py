@@ -186,10 +186,8 @@ def numbers_in(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[
 
 
 def is_number(func: Any, value: Any) -> bool:
-    """Tell whether an argument is a number to compute with, not a size or a dim.
-
-    Floats always are; integers are where the operator is pointwise.
-    """
+    """Tell whether an argument is a number to compute with, not a size or a dim."""
+    # Floats always are; integers are where the operator is pointwise.
     kinds = (float, int) if torch.Tag.pointwise in func.tags else (float,)
     return isinstance(value, kinds) and not isinstance(value, bool)
 

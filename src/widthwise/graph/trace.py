@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -168,10 +169,19 @@ def _to_graph(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Leave random states as they were."""
+    """Leave random states as they were, and say nothing.
+
+    What PyTorch warns of on trial widths is not the caller's business, and must not become an error
+    by the caller's filter.
+    """
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 (the user may use it)
     try:
-        with torch.random.fork_rng(devices=[]), plain_attention():
+        with (
+            warnings.catch_warnings(),
+            torch.random.fork_rng(devices=[]),
+            plain_attention(),
+        ):
+            warnings.simplefilter("ignore")
             yield
     finally:
         random.setstate(python)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from widthwise.graph.sheet import Sheet, Slot
 from widthwise.rules import Ids
@@ -106,6 +104,10 @@ def solve(
 
 
 def _components(size: int, ties: list[tuple[Ids, Ids]]) -> Ids:
+    # Imported here, as in costs.py: half of the time that `import widthwise` would take.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     rows = np.concatenate([a for a, _ in ties] or [np.empty(0, np.int64)])
     columns = np.concatenate([b for _, b in ties] or [np.empty(0, np.int64)])
     pairs = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))

@@ -63,19 +63,17 @@ def stack(op: Op) -> Label:
     aten.unsafe_split_with_sizes,
 )
 def split(op: Op) -> list[Label]:
-    """Parts of equal size keep equal counts; unequal parts keep what they have."""
+    """Parts of equal size keep equal counts; unequal parts any."""
     source = op.args[0]
     dim = op.arg(2, "dim", 0) % source.dim()
     lengths = [int(out.shape[dim]) for out in op.outputs]
     ids = op.label(source)[dim]
     if ids is not None and len(lengths) > 1:
-        if len(set(lengths)) == 1:
-            if op.choice(1) is None:
-                op.freeze(ids, "is split into parts of constant size")
-            else:
-                op.tie_together(ids.reshape(len(lengths), -1).T)
-        else:
-            op.freeze(ids, "is split into unequal parts")
+        # Sizes of unequal parts are numbers of the code, and may follow widths from an attribute.
+        if op.choice(1) is None:
+            op.freeze(ids, "is split into parts of constant size")
+        elif len(set(lengths)) == 1:
+            op.tie_together(ids.reshape(len(lengths), -1).T)
     labels = []
     start = 0
     for length in lengths:

@@ -30,6 +30,9 @@ aten = torch.ops.aten
 def batch_norm(op: Op) -> list[Label]:
     """Every channel is normalised by itself."""
     channels = _tie_vectors(op, op.label(op.args[0])[1], op.args[1:5])
+    if channels is not None:
+        # Without parameters, the attribute is all there is to keep in line.
+        op.resize("num_features", channels)
     label = list(op.label(op.args[0]))
     label[1] = channels
     return [tuple(label), *(_vector(channels, out) for out in op.outputs[1:])]

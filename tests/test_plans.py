@@ -92,7 +92,7 @@ def test_edited_nonsense_is_refused(plan: ww.Plan, tmp_path: Path, old: str, new
 
 def test_missing_file_is_a_plan_error(tmp_path: Path) -> None:
     """A missing file is named."""
-    with pytest.raises(ww.errors.PlanError, match="nowhere.json"):
+    with pytest.raises(ww.errors.PlanError, match=r"nowhere\.json"):
         ww.Plan.load(tmp_path / "nowhere.json")
 
 

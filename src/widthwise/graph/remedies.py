@@ -33,7 +33,7 @@ def remedies(
     kept_ids: np.ndarray,
     modules: Mapping[str, nn.Module],
     assumptions: Assumptions,
-) -> Iterator[list[Assumption]]:
+) -> Iterator[Sequence[Assumption]]:
     """Propose assumptions under which a failed call may run.
 
     Args:

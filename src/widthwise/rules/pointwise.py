@@ -28,7 +28,9 @@ def pointwise(op: Op) -> Label:
     return tuple(label)
 
 
+# PyTorch knows which operators are pointwise, but for a few.
 register(
+    torch.Tag.pointwise,
     aten.hardswish,
     aten.hardswish_,
     aten._to_copy,

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import torch
-
 from widthwise.rules.labels import Label
 from widthwise.rules.op import Op
 
@@ -25,7 +23,8 @@ def register(*operators: Any) -> RuleT:
     """Register a rule for operators, replacing any rule they had.
 
     Args:
-        *operators: ``torch.ops.lib.name`` (every overload) or ``torch.ops.lib.name.overload``.
+        *operators: ``torch.ops.lib.name`` (every overload), ``torch.ops.lib.name.overload``, or a
+            ``torch.Tag`` that stands for all operators PyTorch tags with it.
 
     Returns:
         A decorator that registers the function it is given and returns it unchanged. The function
@@ -33,6 +32,7 @@ def register(*operators: Any) -> RuleT:
         several outputs, or None when no output carries ids.
 
     Example:
+        >>> import torch
         >>> from widthwise.rules import pass_through, register
         >>> _ = register(torch.ops.aten.hardswish)(pass_through)
     """
@@ -46,14 +46,8 @@ def register(*operators: Any) -> RuleT:
 
 
 def lookup(operator: Any) -> Rule | None:
-    """Return the rule of an operator overload, or None.
-
-    The overload's own rule comes first, then the rule of its packet; an operator that PyTorch
-    itself tags as pointwise needs none of its own.
-    """
-    rule = _RULES.get(operator) or _RULES.get(operator.overloadpacket)
-    if rule is None and torch.Tag.pointwise in operator.tags:
-        from widthwise.rules.pointwise import pointwise
-
-        rule = _RULES[operator] = pointwise
-    return rule
+    """Return the rule of an operator overload, of its packet, or of one of its tags; or None."""
+    for key in (operator, operator.overloadpacket, *operator.tags):
+        if key in _RULES:
+            return _RULES[key]
+    return None

@@ -245,6 +245,16 @@ def unfold(op: Op) -> Label:
     return (*label[:-3], merged, None)
 
 
+@register(aten.unfold)
+def sliding_windows(op: Op) -> Label:
+    """Windows slide along a dim, and get a dim of their own at the end."""
+    dim = int(op.args[1]) % op.args[0].dim()
+    label = list(op.label(op.args[0]))
+    op.freeze(label[dim], "is cut into windows")
+    label[dim] = None
+    return (*label, None)
+
+
 @register(aten.as_strided, aten.as_strided_)
 def as_strided(op: Op) -> Label:
     """Only a change of memory layout can be followed."""

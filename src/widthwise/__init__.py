@@ -8,7 +8,7 @@ from widthwise._version import __version__
 from widthwise.cost import Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.plans import Plan
-from widthwise.search import scores
+from widthwise.search import methods, scores
 from widthwise.search.planning import plan
 from widthwise.shrinking import load, save, shrink
 
@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "errors",
     "load",
+    "methods",
     "plan",
     "save",
     "scores",

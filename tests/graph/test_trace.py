@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -157,3 +159,15 @@ def test_graph_does_not_keep_the_network_alive() -> None:
     graph = ww.trace(nn.Linear(3, 2), torch.zeros(1, 3))
     with pytest.raises(ww.errors.TraceError, match="no longer exists"):
         ww.scores.L1()(graph)
+
+
+def test_weight_norm_of_either_kind_is_narrowed() -> None:
+    """The old `weight_norm`, whose weight is a result of autograd, and its parametrization."""
+    for norm in (nn.utils.weight_norm, nn.utils.parametrizations.weight_norm):
+        with pytest.warns(FutureWarning) if norm is nn.utils.weight_norm else nullcontext():
+            net = nn.Sequential(norm(nn.Conv2d(3, 8, 1)), nn.ReLU(), norm(nn.Conv2d(8, 2, 1)))
+        graph = ww.trace(net, torch.randn(1, 3, 4, 4))
+        assert graph.axes["0"].frozen is None or graph.axes["0"].frozen == "network output", graph
+        plan = ww.plan(graph, score=ww.scores.Random(), budget=ww.Macs(0.5))
+        small = ww.shrink(net, plan)
+        assert sum(p.numel() for p in small.parameters()) == plan.params()

@@ -40,11 +40,14 @@ def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn
         if isinstance(tensor, nn.Parameter) and not isinstance(new, nn.Parameter):
             new = nn.Parameter(new, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = new
-    # A module holds a dozen empty hook tables, and deepcopy is slow at them: half its time.
     for module in model.modules():
-        for table in vars(module).values():
-            if type(table) in (OrderedDict, set) and not table:
-                memo[id(table)] = type(table)()
+        for value in vars(module).values():
+            # Every module holds a dozen empty hook tables, and deepcopy is slow at them: half its
+            # time. And it refuses results of autograd, such as what `weight_norm` leaves behind.
+            if type(value) in (OrderedDict, set) and not value:
+                memo[id(value)] = type(value)()
+            elif isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
     try:
         return copy.deepcopy(model, memo)
     except (RuntimeError, TypeError, AttributeError) as error:

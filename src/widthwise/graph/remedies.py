@@ -59,7 +59,9 @@ def remedies(
     yield from ([Reading(call.place, n)] for n in range(call.options) if n != reading)
     for divide in _divides(narrowed, around):
         yield [divide]
-        yield from ([follow, divide] for follow in follows if follow.sources[0] == divide.source)
+        for follow in follows:
+            if follow.sources[0] == divide.source:
+                yield [follow, divide]
 
 
 def _dims(call: Call) -> Iterator[tuple[At, Ids]]:

@@ -38,7 +38,7 @@ def report(graph: ChannelGraph, *, width: int = 120) -> str:
             str(axis.unit_size),
             _tied(axis),
             f"{mac_share(graph, axis, total):.1%}",
-            "free" if axis.frozen is None else axis.frozen,
+            axis.frozen or ("free" if axis.width > 1 else "one unit, which has to stay"),
         )
     smallest = graph.macs(graph.smallest())
     console = Console(file=io.StringIO(), width=width, color_system=None)

@@ -189,8 +189,9 @@ def _name_axes(
 
 
 def _axis_name(slot: Slot, inside: Ids, taken: dict[str, Axis]) -> str:
+    # Parametrizations and weight_norm keep the parts of a weight under names of their own.
     base = re.sub(r"\.parametrizations\.(\w+)\.original\d*$", r".\1", slot.tensor)
-    base = base.removesuffix(".weight")
+    base = re.sub(r"\.weight(_[gv])?$", "", base)
     if len(inside) == slot.length and base not in taken:
         return base
     name = base

@@ -1,0 +1,63 @@
+# Everything a contributor or a user runs. `make` alone prints the list below.
+# Each target makes its own environment in .venv first; only Python, pip and make are needed.
+
+PYTHON ?= python3
+VENV   ?= .venv
+# Test processes. Each runs torch on one thread, so this is also the number of cores in use.
+JOBS   ?= auto
+RUNS   ?= runs
+
+BIN     := $(VENV)/bin
+SOURCES := src tests benchmarks examples
+PYTEST  := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check fmt bench clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# A new folder for every demo, so that an earlier one is neither in the way nor overwritten.
+demo: OUT := $(RUNS)/digits-$(shell date +%Y%m%d-%H%M%S)
+demo: $(VENV)/.runtime ## Search, train and report on handwritten digits (CPU, no download of data)
+	@$(BIN)/widthwise search digits --out $(OUT)
+	@echo "Open it in a browser: file://$(abspath $(OUT))/report.html"
+
+test: $(VENV)/.dev ## Run the tests, a few minutes on two cores
+	@$(PYTEST)
+
+test-slow: $(VENV)/.dev ## Run the long tests too: every torchvision model, heavier properties
+	@WIDTHWISE_HYPOTHESIS=explore $(PYTEST) -m "slow or not slow"
+
+check: $(VENV)/.dev ## Formatting, lint and types, as CI runs them
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/mypy
+
+fmt: $(VENV)/.dev ## Format the code and apply the lint fixes that are safe
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(VENV)/.dev ## Measure the figures in benchmarks/results/ again, on one core
+	@for script in core search_step summary; do \
+		OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+clean: ## Remove the environment, caches and builds; runs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are written last: an interrupted install is taken up again by the next make.
+$(VENV)/.runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "widthwise needs Python 3.11 or newer; '$(PYTHON)' is" \
+			"$$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
+		echo "Hint: name another one, such as: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Making the environment in $(VENV) (the first time takes minutes: PyTorch is large)"
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "Hint: on Debian and Ubuntu, venv is a package of its own: python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,94 @@
+"""What the benchmarks share: timing with spread, and results that say where they were made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import widthwise as ww
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def timed(
+    run: Callable[[], object],
+    *,
+    repeats: int = 7,
+    warm_up: int = 1,
+    setup: Callable[[], object] | None = None,
+) -> dict[str, float | int]:
+    """Time a callable in wall-clock seconds.
+
+    Args:
+        run: What to time.
+        repeats: Measurements that count.
+        warm_up: Runs before them that do not.
+        setup: Called before every run, outside the clock.
+
+    Returns:
+        Median, both quartiles and extremes in seconds, and the number of repeats.
+    """
+    seconds = []
+    for turn in range(warm_up + repeats):
+        if setup is not None:
+            setup()
+        start = time.perf_counter()
+        run()
+        if turn >= warm_up:
+            seconds.append(time.perf_counter() - start)
+    return spread(seconds)
+
+
+def spread(seconds: list[float]) -> dict[str, float | int]:
+    """Summarise measurements: median, quartiles, extremes and how many there were."""
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return {
+        "median_s": round(median, 4),
+        "quartiles_s": [round(low, 4), round(high, 4)],
+        "extremes_s": [round(min(seconds), 4), round(max(seconds), 4)],
+        "repeats": len(seconds),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def environment() -> dict[str, Any]:
+    """Describe the machine and the versions, without anything private."""
+    packages = ("torch", "torchvision", "timm", "numpy", "scipy", "lightning")
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "load_average_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "widthwise": ww.__version__,
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def write(name: str, results: dict[str, Any]) -> Path:
+    """Write a result file and return its path."""
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps({"environment": environment(), "results": results}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,246 @@
+"""Attach DHP's hypernetwork to the convolutions and hidden linear layers of any traced network.
+
+Li et al., "DHP: Differentiable Meta Pruning via HyperNetworks" (ECCV 2020, arXiv:2003.13683). The
+weight between unit a and unit b is generated from the latents of a and b, so a unit whose latent
+goes to zero fades from every layer that it is tied to. We differ in four places:
+
+1. Any network that traces is searched; the authors wrote one network class per architecture.
+2. Biases and the classifier are the network's own and start from its own values, not from zero.
+3. In a grouped convolution, an index of the second weight dim serves every group and belongs to no
+   unit. It has a private latent (the authors' "own latent of length n / groups").
+4. Layers of equal kernel size are generated in one batch, once per forward pass of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils.hooks import RemovableHandle
+
+from widthwise.errors import SearchError
+from widthwise.graph import ChannelGraph
+from widthwise.search.weights.hypernetwork import GeneratedLayer, Hypernetwork
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+class HyperConv:
+    """Weights of convolutions and hidden linear layers, generated from latents.
+
+    A linear layer is generated if the width of its output is searched, which that of a classifier
+    never is. A weight that does not require gradients is not generated. Every other parameter of
+    the network stays its own and trains as usual. Per generated weight there are ``(1 + 2 m) / k +
+    m + 1`` parameters: 11 for a 3x3 kernel and 26 for a 1x1 kernel or a linear layer at m = 8.
+
+    Attaching registers the
+    hypernetwork inside the first generated layer, so ``model.parameters()``,
+    ``model.state_dict()`` and ``model.to(...)`` include it, while code that walks the network's
+    children meets nothing new.
+
+    Args:
+        graph: Trace of ``model``.
+        model: The network. Changed by `attach` only.
+        searched: Units whose axes may be narrowed, bool, shape ``[u]``; all free ones by default.
+        embedding_dim: Length of the embedding of a pair of units; ``m`` in the paper.
+        seed: Seed of latents and hypernetwork. The global random state is not touched.
+
+    Raises:
+        SearchError: If no weight can be generated, if a weight is already parametrized, or if
+            weights differ in device or dtype.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        model: nn.Module,
+        *,
+        searched: np.ndarray | None = None,
+        embedding_dim: int = 8,
+        seed: int = 1,
+    ) -> None:
+        self.model = model
+        owners = _owners(model, graph, graph.free if searched is None else searched)
+        if not owners:
+            raise SearchError(
+                f"`{type(model).__name__}` has no weight that could be generated.\n"
+                "Why: the search generates the weights of nn.Conv*, nn.ConvTranspose* and hidden "
+                "nn.Linear layers that the traced forward pass used.\n"
+                "Hint: print(ww.trace(model, example_inputs)) lists the axes and why they are "
+                "frozen."
+            )
+        device, dtype = _common(owners)
+        layers, private_count = _layers(owners, graph)
+        self._hypernetwork = Hypernetwork(
+            layers,
+            unit_count=graph.unit_count,
+            private_count=private_count,
+            embedding_dim=embedding_dim,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+        )
+        self.latents = self._hypernetwork.latents
+        used = np.concatenate([np.concatenate([x.rows, x.columns]) for x in layers])
+        self.driven = np.zeros(graph.unit_count, dtype=bool)
+        self.driven[used[used < graph.unit_count]] = True
+        self._sites = [
+            _Site(module, index)
+            for index, (_, holders) in enumerate(owners.values())
+            for module in holders
+        ]
+        self._hooks: list[RemovableHandle] = []
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Latents and hypernetwork."""
+        return self._hypernetwork.parameters()
+
+    def attach(self) -> None:
+        """Parametrize the generated weights; the network's own stay inside, without gradient."""
+        for number, site in enumerate(self._sites):
+            site.attach(self._hypernetwork, owns=number == 0)
+        self._hooks = [
+            self.model.register_forward_pre_hook(self._hypernetwork.hold, prepend=True),
+            self.model.register_forward_hook(self._hypernetwork.release, always_call=True),
+        ]
+
+    def detach(self) -> None:
+        """Remove the parametrizations and hooks; parameters return to their places."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        for site in self._sites:
+            site.detach()
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Store the generated weights in the network's own parameters."""
+        for site in self._sites:
+            site.parameter.copy_(self._hypernetwork.weight(site.index))
+
+
+class Generated(nn.Module):
+    """The parametrization of one weight: ignores the stored value and asks the hypernetwork.
+
+    Args:
+        hypernetwork: Shared by all layers.
+        index: Which of its layers this is.
+        owns: Whether the hypernetwork is registered here; in exactly one place of the network.
+    """
+
+    def __init__(self, hypernetwork: Hypernetwork, index: int, *, owns: bool) -> None:
+        super().__init__()
+        if owns:
+            self.hypernetwork = hypernetwork
+        # In a tuple, so that it is not registered as a submodule of every layer.
+        self._source = (hypernetwork,)
+        self._index = index
+
+    def forward(self, original: Tensor) -> Tensor:
+        return self._source[0].weight(self._index)
+
+
+class _Site:
+    """One module whose weight is generated, and how its parameter sat in it before."""
+
+    def __init__(self, module: nn.Module, index: int) -> None:
+        self.module = module
+        self.index = index
+        self.parameter: nn.Parameter = module.weight  # type: ignore[assignment]
+        self._order = list(module._parameters)
+
+    def attach(self, hypernetwork: Hypernetwork, *, owns: bool) -> None:
+        parametrization = Generated(hypernetwork, self.index, owns=owns)
+        # Unsafe skips a check that would generate every weight once more.
+        parametrize.register_parametrization(self.module, "weight", parametrization, unsafe=True)
+        self.parameter.requires_grad_(False)
+
+    def detach(self) -> None:
+        parametrize.remove_parametrizations(self.module, "weight", leave_parametrized=False)
+        parameters = self.module._parameters
+        parameters["weight"] = self.parameter
+        for name in self._order:
+            parameters[name] = parameters.pop(name)
+        self.parameter.requires_grad_(True)
+
+
+_Owners: TypeAlias = dict[str, tuple[nn.Parameter, list[nn.Module]]]
+"""The weights to generate by name, each with the modules that hold it."""
+
+
+def _owners(model: nn.Module, graph: ChannelGraph, searched: np.ndarray) -> _Owners:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    owners: _Owners = {}
+    refused: set[str] = set()
+    for path, module in model.named_modules():
+        candidate = isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear))
+        if candidate and "weight" not in module._parameters:
+            raise SearchError(
+                f"The weight of `{path}` ({type(module).__name__}) is already computed from other "
+                "tensors (weight_norm, spectral_norm or another parametrization).\n"
+                "Why: the search would replace that computation by its own.\n"
+                f"Hint: remove it first, for example with torch.nn.utils.parametrize."
+                f"remove_parametrizations(module, 'weight') or torch.nn.utils.remove_weight_norm."
+            )
+        for key, parameter in module._parameters.items():
+            name = names.get(id(parameter))
+            if name is None or name not in graph.slots:
+                continue
+            wanted = parameter.requires_grad and (
+                not isinstance(module, nn.Linear) or _any(graph.slots[name][0], searched)
+            )
+            if candidate and key == "weight" and wanted:
+                owners.setdefault(name, (parameter, []))[1].append(module)
+            else:
+                # Shared with something that reads the stored value, such as an embedding.
+                refused.add(name)
+    return {name: owner for name, owner in owners.items() if name not in refused}
+
+
+def _any(units: np.ndarray | None, chosen: np.ndarray) -> bool:
+    return units is not None and bool(chosen[units].any())
+
+
+def _layers(owners: _Owners, graph: ChannelGraph) -> tuple[list[GeneratedLayer], int]:
+    """Say which latents generate each weight; count the private ones."""
+    layers = []
+    following = graph.unit_count
+    for name, (weight, (module, *_)) in owners.items():
+        shape = tuple(weight.shape)
+        numbers = []
+        for length, slot in zip(shape[:2], graph.slots[name][:2], strict=True):
+            if slot is None:
+                slot = following + np.arange(length)
+                following += length
+            numbers.append(slot)
+        fan_in = shape[0] // module.groups if isinstance(module, _TRANSPOSED) else shape[1]
+        layers.append(
+            GeneratedLayer(
+                name=name, shape=shape, rows=numbers[0], columns=numbers[1], fan_in=fan_in
+            )
+        )
+    return layers, following - graph.unit_count
+
+
+def _common(owners: _Owners) -> tuple[torch.device, torch.dtype]:
+    """The one device and dtype of all weights."""
+    (first_name, (first, _)), *_ = owners.items()
+    for name, (weight, _) in owners.items():
+        if weight.device != first.device or weight.dtype != first.dtype:
+            raise SearchError(
+                f"`{name}` is {weight.dtype} on {weight.device}, `{first_name}` is {first.dtype} "
+                f"on {first.device}.\n"
+                "Why: all weights are generated together, from one latent vector.\n"
+                "Hint: bring the network to one device and dtype before the search starts."
+            )
+    if first.device.type == "meta":
+        raise SearchError(
+            f"`{first_name}` is on the meta device, so it cannot be trained.\n"
+            "Hint: build the network with real weights; `ww.plan` needs none."
+        )
+    return first.device, first.dtype

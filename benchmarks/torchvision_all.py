@@ -18,7 +18,7 @@ from torch import nn
 
 import widthwise as ww
 from harness import write
-from widthwise.shrinking.prove import prove
+from widthwise.shrinking.proof import prove
 
 BUDGET = 0.5
 

@@ -249,7 +249,7 @@ def test_a_network_that_changes_its_mind_is_frozen_there() -> None:
 
 def test_proof_names_the_first_module_that_differs() -> None:
     """When slicing goes wrong, the error names the module where the outputs part."""
-    from widthwise.shrinking.prove import prove
+    from widthwise.shrinking.proof import prove
 
     model = network()
     plan = half(model)

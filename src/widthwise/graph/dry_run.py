@@ -43,6 +43,8 @@ class Failure:
     """Path of the running module."""
     message: str
     """What went wrong, in one line."""
+    before: bool = False
+    """Whether it went wrong before that call, in code that was about to make it."""
 
 
 class _Stop(Exception):
@@ -148,7 +150,7 @@ def rehearse(
         # Raised between two calls: by the one to come, if that is the same module's.
         upcoming = mode.next < len(calls) and calls[mode.next].path == frames.path
         number = mode.next if upcoming else max(mode.next - 1, 0)
-        return Failure(number, frames.path, _one_line(error))
+        return Failure(number, frames.path, _one_line(error), before=upcoming)
     return Success(mode.rescales)
 
 

@@ -48,7 +48,10 @@ def remedies(
         Assumptions to add together.
     """
     call = calls[failure.call]
-    narrowed = [(at, ids) for at, ids in _dims(call) if not kept_ids[ids].all()]
+    # A reshape that copies checks its sizes before it copies; they are the next call's.
+    blamed = calls[failure.call : failure.call + (2 if failure.before else 1)]
+    dims = [found for each in blamed if each.path == call.path for found in _dims(each)]
+    narrowed = [(at, ids) for at, ids in dims if not kept_ids[ids].all()]
     around = list(_modules_around(call, failure, modules))
     follows = list(_follows(narrowed, around))
     yield from ([follow] for follow in follows)

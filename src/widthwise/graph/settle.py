@@ -40,21 +40,26 @@ def settle(study: Study) -> tuple[Units, bool]:
     return units, outcome.rescales
 
 
-def trial_mask(units: Units, shift: int) -> np.ndarray:
-    """Return a mask that narrows every free axis, each by another amount where it can."""
-    kept = np.ones(units.count, bool)
+def _trial_masks(units: Units) -> list[np.ndarray]:
+    """Return two masks that narrow every free axis, each by another amount where it can.
+
+    One removes the last units and one the first, by other amounts: what happens to suit one width,
+    or a slice at constant places, must not pass.
+    """
+    masks = [np.ones(units.count, bool), np.ones(units.count, bool)]
     for number, axis in enumerate(units.axes.values()):
         if axis.frozen is None and axis.width > 1:
-            removed = 1 + (number + shift) % max(axis.width // 2, 1)
-            kept[axis.units.stop - removed : axis.units.stop] = False
-    return kept
+            most = max(axis.width // 2, 1)
+            first, stop = axis.units.start, axis.units.stop
+            masks[0][stop - 1 - number % most : stop] = False
+            masks[1][first : first + 1 + (number + 1) % most] = False
+    return masks
 
 
 def _trials(study: Study, units: Units) -> Success | Stumble:
-    # Twice, by other amounts: a width may happen to suit code that others do not.
     rescales = False
-    for shift in (0, 1):
-        outcome = study.dry_run(units, trial_mask(units, shift))
+    for trial, kept in enumerate(_trial_masks(units)):
+        outcome = study.dry_run(units, kept, trial)
         if isinstance(outcome, Stumble):
             return outcome
         rescales |= outcome.rescales
@@ -64,7 +69,7 @@ def _trials(study: Study, units: Units) -> Success | Stumble:
 def _remedied(study: Study, units: Units, stumble: Stumble) -> Success | Stumble | None:
     """Try what might help, keep the first thing that gets further, and return how far."""
     before = study.assumptions
-    kept_ids = trial_mask(units, 0)[units.of_id]
+    kept_ids = _trial_masks(units)[stumble.trial][units.of_id]
     modules = dict(study.passes[0].twin.named_modules())
     calls = study.calls(stumble.number)
     for proposal in remedies(calls, stumble.failure, units, kept_ids, modules, before):

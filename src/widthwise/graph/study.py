@@ -50,14 +50,16 @@ class Pass:
 class Stumble:
     """Where a dry run failed."""
 
+    trial: int
+    """Number of the dry run."""
     number: int
     """Of the pass."""
     failure: Failure
 
     @property
-    def progress(self) -> tuple[int, int]:
+    def progress(self) -> tuple[int, int, int]:
         """How far it got."""
-        return self.number, self.failure.call
+        return self.trial, self.number, self.failure.call
 
 
 @dataclass
@@ -149,12 +151,13 @@ class Study:
                 found.append((np.arange(slot.start, slot.start + slot.length), _UNUSED))
         return found
 
-    def dry_run(self, units: Units, kept: np.ndarray) -> Success | Stumble:
+    def dry_run(self, units: Units, kept: np.ndarray, trial: int) -> Success | Stumble:
         """Run every pass with some units removed, and return the first failure.
 
         Args:
             units: Units and axes.
             kept: Which units stay. Shape ``[units]``, bool.
+            trial: Number of this dry run, for the record.
 
         Returns:
             The first failure, or success.
@@ -170,6 +173,6 @@ class Study:
                 on_meta=self.on_meta,
             )
             if isinstance(outcome, Failure):
-                return Stumble(number, outcome)
+                return Stumble(trial, number, outcome)
             rescales |= outcome.rescales
         return Success(rescales)

@@ -87,8 +87,8 @@ def split(op: Op) -> list[Label]:
 @register(aten.slice, aten.narrow, aten.slice_copy)
 def slice_(op: Op) -> Label:
     """Slice the ids."""
-    # A part of a channel dim either follows the width (`x[:, : c // 2]`), and then equal segments
-    # keep equal counts, or it is constant.
+    # A part of a channel dim has a length of its own, from an attribute that may follow; or it is a
+    # share of the width (`x[:, : c // 2]`), and then equal segments keep equal counts; or constant.
     source, out = op.args[0], op.out
     dim = op.arg(1, "dim", 0) % source.dim()
     label = list(op.label(source))
@@ -98,10 +98,14 @@ def slice_(op: Op) -> Label:
     start = _start(op, int(source.shape[dim]))
     step = int(op.arg(4, "step", 1)) if "slice" in op.name else 1
     length = int(out.shape[dim])
-    if step == 1 and len(ids) % length == 0 and start % length == 0 and op.choice(1) is not None:
-        op.tie_together(ids.reshape(-1, length).T)
-    else:
-        op.freeze(ids, "is sliced at constant places")
+    even = step == 1 and len(ids) % length == 0 and start % length == 0
+    match op.choice(2 if even else 1) if step == 1 else None:
+        case 0:
+            pass
+        case 1:
+            op.tie_together(ids.reshape(-1, length).T)
+        case _:
+            op.freeze(ids, "is sliced at constant places")
     label[dim] = ids[start : start + length * step : step]
     return tuple(label)
 

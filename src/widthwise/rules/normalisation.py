@@ -35,7 +35,15 @@ def batch_norm(op: Op) -> list[Label]:
         op.resize("num_features", channels)
     label = list(op.label(op.args[0]))
     label[1] = channels
+    if _uses_batch_statistics(op):
+        # Also how weights are standardised: the statistics are taken over their input channels.
+        op.mix(label[0], *label[2:])
     return [tuple(label), *(_vector(channels, out) for out in op.outputs[1:])]
+
+
+def _uses_batch_statistics(op: Op) -> bool:
+    names = [argument.name for argument in op.func._schema.arguments]
+    return "training" in names and bool(op.arg(names.index("training"), "training"))
 
 
 def _tie_vectors(op: Op, channels: Ids | None, vectors: Sequence[object]) -> Ids | None:

@@ -1,7 +1,7 @@
 """Apply a plan: a narrower network of the user's own class, and the proof that it is right."""
 
-from widthwise.shrinking.prove import Proof, prove
+from widthwise.shrinking.proof import Proof, prove
 from widthwise.shrinking.saved import load, save
-from widthwise.shrinking.shrink import shrink
+from widthwise.shrinking.slicing import shrink
 
 __all__ = ["Proof", "load", "prove", "save", "shrink"]

@@ -15,7 +15,7 @@ from torch import nn
 from widthwise.errors import PlanError, RunError
 from widthwise.files import write_atomically
 from widthwise.plans import Plan
-from widthwise.shrinking.shrink import shrink
+from widthwise.shrinking.slicing import shrink
 
 PLAN = "plan.json"
 WEIGHTS = "model.safetensors"

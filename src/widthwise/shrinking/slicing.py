@@ -8,7 +8,7 @@ from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.copying import named_tensors, narrow_module
 from widthwise.graph.inputs import Inputs
 from widthwise.plans import Plan
-from widthwise.shrinking.prove import prove
+from widthwise.shrinking.proof import prove
 
 
 def shrink(model: nn.Module, plan: Plan, *, verify: bool = True) -> nn.Module:

@@ -85,7 +85,7 @@ def test_shrink_checks_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """`shrink` proves; `verify=False` does not."""
     import importlib
 
-    module = importlib.import_module("widthwise.shrinking.shrink")
+    module = importlib.import_module("widthwise.shrinking.slicing")
 
     def wrong(*_: object) -> None:
         raise ww.errors.ProofError("checked")

@@ -1,0 +1,99 @@
+"""What the verbs that take a MODEL have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from widthwise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL, --input and --weights.
+
+    Args:
+        parser: Changed in place.
+    """
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="widthwise/NAME, torchvision/NAME, timm/NAME, package.module:factory or a run folder; "
+        "a pattern such as 'timm/resnet*' lists names",
+    )
+    parser.add_argument(
+        "--input",
+        metavar="N,C,H,W",
+        type=_shape,
+        help="shape of the example input (default: the one the network was published for)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        type=Path,
+        help="state dict to load, .safetensors or .pt (default: fresh weights)",
+    )
+
+
+def is_pattern(model: str) -> bool:
+    """Say whether MODEL is a glob to list names by."""
+    return any(character in model for character in "*?[")
+
+
+def build_model(
+    name: str, *, shape: Sequence[int] | None, weights: Path | None
+) -> tuple[nn.Module, Tensor]:
+    """Build the network of a command line.
+
+    Args:
+        name: MODEL.
+        shape: Shape of the example input, or None for the model's own.
+        weights: State dict to load, or None.
+
+    Returns:
+        The network in evaluation mode and an example input of zeros.
+
+    Raises:
+        ConfigError: If there is no such model, or the weights do not fit it.
+    """
+    import torch
+
+    from widthwise.models import resolve
+
+    spec = resolve(name)
+    # Every `widthwise plan` of one model gives one plan, whatever the weights are drawn from.
+    torch.manual_seed(0)
+    model = spec.build().eval()
+    if weights is not None:
+        try:
+            model.load_state_dict(_read_weights(weights))
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            lines = str(error).splitlines()
+            raise ConfigError(
+                f"Cannot load `{weights}` into `{name}`:\n    " + "\n    ".join(lines[:8])
+            ) from error
+    return model, torch.zeros(tuple(shape or spec.input_shape))
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(size) for size in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"expected sizes such as 1,3,224,224, got {text!r}")
+    return shape

@@ -1,0 +1,29 @@
+"""``widthwise eval RUN``: accuracy of a run's network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from widthwise.cli import VERBS
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Load the network of a run folder and measure it on the test data.
+
+    Args:
+        arguments: What follows the verb.
+
+    Returns:
+        Exit code.
+    """
+    parser = argparse.ArgumentParser(prog="widthwise eval", description=VERBS["eval"])
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder")
+    given = parser.parse_args(arguments)
+
+    from widthwise.recipes.evaluate import evaluate_run
+
+    accuracy, images = evaluate_run(given.run)
+    print(f"accuracy {accuracy:.2%} on {images} test images")
+    return 0

@@ -1,0 +1,1 @@
+"""Recipes: complete configurations in YAML, and the jobs that run them."""

@@ -1,0 +1,121 @@
+"""The complete configuration of a search, as typed records. A recipe is one of these in YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from widthwise.errors import ConfigError
+from widthwise.recipes.methods import DhpConfig
+from widthwise.tasks.stage import StageConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network."""
+
+    name: str
+    """`widthwise/NAME`, `torchvision/NAME`, `timm/NAME` or `package.module:factory`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of its constructor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The images."""
+
+    name: str
+    """Name of the data set: `digits`."""
+    batch_size: int = 64
+    """Images per training step."""
+    shift: int = 0
+    """Training images are shifted at random by up to this many pixels."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.shift < 0:
+            raise ConfigError(
+                "`data.batch_size` must be at least 1 and `data.shift` at least 0: "
+                f"got {self.batch_size} and {self.shift}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetConfig:
+    """What the found network may cost: a fraction such as 0.5 or 50%, or an amount like 300e6."""
+
+    macs: float | str | None = None
+    """Multiply-accumulates of convolutions and linear layers, for one image."""
+    params: float | str | None = None
+    """Parameters."""
+    memory: float | str | None = None
+    """Bytes of parameters and activations, for one image."""
+
+    def __post_init__(self) -> None:
+        if self.macs is None and self.params is None and self.memory is None:
+            raise ConfigError(
+                "The budget is empty.\nHint: set at least one of `budget.macs`, `budget.params`, "
+                "`budget.memory`, such as `budget.macs: 0.5`."
+            )
+
+
+class Baseline(Enum):
+    """A network that the found one is compared with, trained for as many epochs in total."""
+
+    full = "full"
+    """The network as it is."""
+    uniform = "uniform"
+    """Every layer narrowed by the same factor, to the MACs of the found network."""
+    scratch = "scratch"
+    """The found widths with fresh weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRecipe:
+    """A search for widths: search, shrink, converge, compare."""
+
+    model: ModelConfig
+    data: DataConfig
+    method: DhpConfig
+    budget: BudgetConfig
+    search: StageConfig
+    """Training during which widths are decided."""
+    converge: StageConfig
+    """Training of the shrunk network, from the weights it inherits."""
+    compare: tuple[Baseline, ...] = (Baseline.full, Baseline.uniform)
+    """What else is trained: `full`, `uniform`, `scratch`."""
+    seed: int = 0
+    """Decides initial weights and the order of the images."""
+    threads: int | None = None
+    """CPU threads. All cores if not given. Results of different numbers differ in rounding."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or (self.threads is not None and self.threads < 1):
+            raise ConfigError(
+                "`seed` must not be negative and `threads` must be at least 1: "
+                f"got {self.seed} and {self.threads}."
+            )
+
+
+def plain(config: Any) -> Any:
+    """Turn a configuration into plain values, for YAML.
+
+    Args:
+        config: A configuration record, or anything inside one.
+
+    Returns:
+        Mappings, lists, texts and numbers.
+
+    Example:
+        >>> plain(DataConfig(name="digits"))
+        {'name': 'digits', 'batch_size': 64, 'shift': 0}
+    """
+    if dataclasses.is_dataclass(config):
+        return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {str(key): plain(value) for key, value in config.items()}
+    if isinstance(config, tuple | list):
+        return [plain(value) for value in config]
+    return config.value if isinstance(config, Enum) else config

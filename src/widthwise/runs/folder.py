@@ -1,0 +1,208 @@
+"""The run folder: everything a run leaves behind, readable by people and by other programs.
+
+::
+
+    config.yaml         the complete recipe, as resolved
+    environment.json    versions, machine, command
+    metrics.csv         one line per epoch of every stage
+    results.json        the table of results
+    plan.json           the plan that was found ...
+    model.safetensors   ... and the trained weights of the network at those widths
+    stages/NAME/        what each finished stage hands on; `result.json` marks it as finished
+    checkpoints/NAME/   where an unfinished stage goes on
+    figures/, report.html
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from widthwise.errors import ConfigError, RunError
+from widthwise.runs.differences import differences
+from widthwise.runs.reading import read_json, read_metrics
+from widthwise.runs.writing import (
+    LOCK_NAME,
+    cannot_write,
+    remove_unfinished,
+    write_file,
+    write_json,
+)
+
+METRICS = (
+    "stage",
+    "epoch",
+    "step",
+    "lr",
+    "train_loss",
+    "test_loss",
+    "test_accuracy",
+    "macs_fraction",
+    "seconds",
+)
+"""Columns of metrics.csv. `seconds` is the time of the epoch; accuracy and fraction are in
+[0, 1]."""
+
+
+class RunFolder:
+    """One run folder, held by this process until it is closed or ends.
+
+    Args:
+        path: The folder. It is made if it does not exist.
+        config: The complete recipe, of plain values only.
+        environment: What goes into environment.json.
+        resume: Go on with a run that is there, instead of refusing a folder that is not empty.
+
+    Raises:
+        RunError: If the folder is in use, cannot be written, is not empty (without ``resume``), or
+            holds no run (with ``resume``).
+        ConfigError: If the run to resume has another configuration.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        resume: bool = False,
+    ) -> None:
+        self.path = path
+        _check_state(path, resume=resume)
+        self._lock = _lock(path)
+        try:
+            if resume:
+                _check_config(path, config)
+                remove_unfinished([path, *path.glob("*/"), *path.glob("*/*/")])
+            else:
+                # First, because its presence says that there is a run to resume.
+                write_file(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+            if not (path / "environment.json").exists():
+                write_json(path / "environment.json", dict(environment))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let other processes use the folder."""
+        self._lock.close()
+
+    def stage(self, name: str) -> Path:
+        """Name the folder of what a stage hands on.
+
+        Args:
+            name: Name of the stage.
+
+        Returns:
+            A path that need not exist yet.
+        """
+        return self.path / "stages" / name
+
+    def result(self, stage: str) -> dict[str, Any] | None:
+        """Read the result of a stage.
+
+        Args:
+            stage: Name of the stage.
+
+        Returns:
+            What was passed to `finish_stage`, or None if the stage has not finished.
+        """
+        return read_json(self.stage(stage) / "result.json")
+
+    def finish_stage(self, stage: str, result: Mapping[str, Any]) -> None:
+        """Mark a stage as finished. Everything it hands on must be on disk before.
+
+        Args:
+            stage: Name of the stage.
+            result: Plain values.
+        """
+        write_json(self.stage(stage) / "result.json", dict(result))
+
+    def add_metrics(self, row: Mapping[str, Any]) -> None:
+        """Add the line of one epoch to metrics.csv.
+
+        Lines of the same stage from this epoch on are replaced: they were written by a process
+        that was killed before it saved that epoch.
+
+        Args:
+            row: A value for every column of `METRICS`; None where there is none.
+        """
+        rows = [
+            old
+            for old in read_metrics(self.path)
+            if old["stage"] != row["stage"] or int(old["epoch"]) < row["epoch"]
+        ]
+        table = io.StringIO()
+        writer = csv.DictWriter(table, METRICS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*rows, {key: "" if row[key] is None else row[key] for key in METRICS}])
+        write_file(self.path / "metrics.csv", table.getvalue())
+
+
+def _check_state(path: Path, *, resume: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunError(f"`{path}` is a file.\nHint: choose a folder with `--out`.")
+    if resume and not (path / "config.yaml").is_file():
+        raise RunError(
+            f"There is no run to resume in `{path}`: it has no config.yaml.\n"
+            "Hint: leave out `--resume` to start a run there."
+        )
+    # Hidden files are the lock, and what a start killed before its first file has left.
+    started = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
+    if started and not resume:
+        raise RunError(
+            f"The run folder `{path}` is not empty.\n"
+            "Why: a new run would mix its files with those that are there.\n"
+            "Hint: `--resume` goes on with the run in it; `--out FOLDER` starts one elsewhere."
+        )
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold the folder. The system lets go of the lock however the process ends."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise RunError(cannot_write(path, error)) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        raise RunError(
+            f"Another process ({holder or 'unknown'}) is running in `{path}`.\n"
+            "Hint: wait until it ends, or choose another folder with `--out`."
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _check_config(path: Path, config: Mapping[str, Any]) -> None:
+    try:
+        there = yaml.safe_load((path / "config.yaml").read_text())
+    except yaml.YAMLError as error:
+        raise RunError(
+            f"Cannot read `{path / 'config.yaml'}`: {error}\n"
+            "Hint: the file was changed; start a new run with `--out`."
+        ) from error
+    # Through YAML and back, so that both sides have the same plain types.
+    now = yaml.safe_load(yaml.safe_dump(dict(config)))
+    found = differences(there, now)
+    if found:
+        width = max(len(difference.key) for difference in found)
+        lines = "\n".join(f"    {d.key:<{width}}  {d.there!r} -> {d.now!r}" for d in found)
+        raise ConfigError(
+            f"The run in `{path}` was started with another configuration (there -> now):\n{lines}\n"
+            "Why: a run that changed its settings on the way could not be reproduced.\n"
+            "Hint: resume with the settings it was started with, or start anew with `--out FOLDER`."
+        )

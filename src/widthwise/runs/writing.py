@@ -1,0 +1,69 @@
+"""Writing into a run folder: whole files or none, and errors that say the way out."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from widthwise.errors import RunError
+from widthwise.files import write_atomically
+
+LOCK_NAME = ".lock"
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all, making its folder if needed.
+
+    Args:
+        path: The file.
+        content: Text, or bytes.
+
+    Raises:
+        RunError: If the disk is full or the folder cannot be written; the old file is intact.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise RunError(cannot_write(path, error)) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as JSON; see `write_file`."""
+    write_file(path, json.dumps(content, indent=2) + "\n")
+
+
+def remove_unfinished(folders: Iterable[Path]) -> None:
+    """Remove what writers that were killed in the middle have left.
+
+    Args:
+        folders: Folders to look into, not below.
+    """
+    for folder in folders:
+        # Files are written under hidden names; nothing else in a run folder has one.
+        for path in folder.glob(".*"):
+            if path.name != LOCK_NAME and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """Explain why a file could not be written.
+
+    Args:
+        path: The file.
+        error: What the system said.
+
+    Returns:
+        Text of the error to raise.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = (
+            "free some space and run the same command with `--resume`; "
+            "nothing written earlier is lost."
+        )
+    else:
+        hint = "check the permissions, or choose another folder with `--out`."
+    return f"Cannot write `{path}`: {error.strerror or error}.\nHint: {hint}"

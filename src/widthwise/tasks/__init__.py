@@ -1,0 +1,1 @@
+"""Tasks: what good means, as a LightningModule each. Import the module you need."""

@@ -1,0 +1,101 @@
+"""Image classification as a LightningModule."""
+
+from __future__ import annotations
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from widthwise.data.arrays import ImageClasses
+from widthwise.data.augment import random_shift
+from widthwise.data.batches import Batch, derived_seed
+from widthwise.errors import RunError
+from widthwise.metrics import top1_accuracy
+from widthwise.tasks.stage import StageConfig
+
+
+class Classification(L.LightningModule):
+    """Cross-entropy training of a network on raw uint8 images.
+
+    What happens in an epoch depends only on the weights at its start, the seed and the number of
+    the epoch: the learning rate, the augmentation and PyTorch's global generator (dropout) are all
+    derived from these. Resuming at an epoch therefore needs no random state.
+
+    Args:
+        network: Maps normalised images ``[b, c, h, w]`` to class scores ``[b, classes]``.
+        data: Says how images are normalised and how many classes there are.
+        stage: Optimizer and learning rate.
+        setting: Key of the stage in the recipe, for messages.
+        shift: Training images are shifted by up to this many pixels.
+        seed: Seed of the run.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        data: ImageClasses,
+        stage: StageConfig,
+        setting: str,
+        shift: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.stage = stage
+        self.setting = setting
+        self.shift = shift
+        self.seed = seed
+        self.accuracy = top1_accuracy(len(data.classes))
+        for name, values in (("mean", data.mean), ("std", data.std)):
+            tensor = torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images - self.mean) / self.std)
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.stage.optimizer(self.network.parameters())
+
+    def on_train_epoch_start(self) -> None:
+        lr = self.stage.lr_at(self.current_epoch)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = lr
+        self.log("lr", lr)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        # Every step, because loaders draw from the same generator, and not as often when resumed.
+        seed = derived_seed(self.seed, self.current_epoch, batch_idx)
+        torch.manual_seed(seed)
+        if self.shift:
+            images = random_shift(images, pixels=self.shift, seed=seed)
+        loss = functional.cross_entropy(self(images), labels)
+        if not torch.isfinite(loss):
+            raise RunError(self._diverged(loss.item(), batch_idx))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        images, labels = batch
+        scores = self(images)
+        self.accuracy(scores, labels)
+        loss = functional.cross_entropy(scores, labels)
+        self.log("test_loss", loss, on_epoch=True, batch_size=len(labels))
+        self.log("test_accuracy", self.accuracy, on_epoch=True, batch_size=len(labels))
+
+    def _diverged(self, loss: float, batch_idx: int) -> str:
+        lr = self.stage.lr_at(self.current_epoch)
+        return (
+            f"Training diverged: the loss is {loss} in "
+            f"epoch {self.current_epoch + 1}, step {batch_idx + 1} of the epoch, "
+            f"at learning rate {lr:g}.\n"
+            "Why: no later step makes such weights finite again; what is on disk is from before.\n"
+            f"Hint: start a new run with a lower learning rate, such as "
+            f"`--{self.setting}.lr {self.stage.lr / 10:g}`."
+        )

@@ -1,0 +1,51 @@
+"""What a person sees while a run trains, on a terminal and in a log file."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from widthwise.cli import _progress
+from widthwise.cli._progress import ConsoleProgress
+
+EPOCH: dict[str, Any] = {
+    "epoch": 2,
+    "train_loss": 0.5,
+    "test_accuracy": 0.75,
+    "macs_fraction": 0.625,
+    "seconds": 1.25,
+}
+
+
+def show(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
+    """Show one stage that was resumed after two epochs."""
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=120, highlight=False)
+    monkeypatch.setattr(_progress, "Console", lambda **_: console)
+    with ConsoleProgress() as progress:
+        assert progress.where() == "before the first stage"
+        progress.stage_begins("search", epochs=10, done=2)
+        progress.epoch_ends(EPOCH)
+        assert progress.where() == "in stage `search` after 3 of 10 epochs"
+        progress.stage_ends("reached the budget")
+    return output.getvalue()
+
+
+def test_a_log_file_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off a terminal there is one line per event and no control character."""
+    assert show(monkeypatch, terminal=False).splitlines() == [
+        "search (resumed after epoch 2)",
+        "  epoch  3/10  loss 0.500  accuracy 75.0%  MACs 62.5%  1.2 s",
+        "  reached the budget",
+    ]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the stage is one bar that ends complete, with what came out."""
+    text = show(monkeypatch, terminal=True)
+    assert "\x1b[" in text
+    assert "10/10" in text
+    assert "reached the budget" in text

@@ -1,0 +1,181 @@
+"""A run folder is never mixed up, shared, or half written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from widthwise.errors import ConfigError, RunError
+from widthwise.runs import RunFolder, read_json, read_metrics
+from widthwise.runs.folder import METRICS
+
+CONFIG = {"search": {"lr": 0.1, "epochs": 3}, "compare": ["full"], "seed": 0}
+
+
+def open_run(path: Path, config: dict[str, Any] = CONFIG, *, resume: bool = False) -> RunFolder:
+    return RunFolder(path, config=config, environment={"torch": "2"}, resume=resume)
+
+
+def started(path: Path) -> Path:
+    """A folder with a run in it that no process holds."""
+    open_run(path).close()
+    return path
+
+
+def row(stage: str, epoch: int, loss: float = 1.0) -> dict[str, Any]:
+    return dict.fromkeys(METRICS) | {"stage": stage, "epoch": epoch, "train_loss": loss}
+
+
+def test_a_new_run_leaves_its_configuration_and_environment(tmp_path: Path) -> None:
+    """Both files can be read back."""
+    path = started(tmp_path / "deep" / "run")
+    assert yaml.safe_load((path / "config.yaml").read_text()) == CONFIG
+    assert read_json(path / "environment.json") == {"torch": "2"}
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    """The error names both ways on, and nothing was written."""
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(RunError, match=r"not empty(?s:.*)--resume(?s:.*)--out"):
+        open_run(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_is_used(tmp_path: Path) -> None:
+    """A folder that was made for the run is fine."""
+    started(tmp_path)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    """The error says that it is a file."""
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RunError, match="is a file"):
+        open_run(tmp_path / "run")
+
+
+def test_nothing_to_resume_is_an_error(tmp_path: Path) -> None:
+    """Resuming needs a run, and the folder is not made."""
+    with pytest.raises(RunError, match="no run to resume"):
+        open_run(tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_another_configuration_names_every_difference(tmp_path: Path) -> None:
+    """Changed, added and removed keys are all listed, with both values."""
+    path = started(tmp_path)
+    other = {"search": {"lr": 0.2, "epochs": 3, "gamma": 0.5}, "compare": ["full"]}
+    with pytest.raises(ConfigError) as caught:
+        open_run(path, other, resume=True)
+    lines = [line.split() for line in str(caught.value).splitlines()[1:4]]
+    assert lines == [
+        ["search.lr", "0.1", "->", "0.2"],
+        ["search.gamma", "None", "->", "0.5"],
+        ["seed", "0", "->", "None"],
+    ]
+
+
+def test_resuming_with_the_same_configuration_goes_on(tmp_path: Path) -> None:
+    """Sequences may come as tuples: YAML knows no difference."""
+    path = started(tmp_path)
+    open_run(path, {**CONFIG, "compare": ("full",)} | {"compare": ["full"]}, resume=True).close()
+
+
+def test_a_start_killed_before_its_first_file_can_be_repeated(tmp_path: Path) -> None:
+    """A lock and an unfinished file do not count as a run."""
+    (tmp_path / ".lock").write_text("1")
+    (tmp_path / ".config.yaml.abc").write_text("sea")
+    started(tmp_path)
+
+
+def test_a_start_killed_after_its_first_file_can_be_resumed(tmp_path: Path) -> None:
+    """The environment is written where it is missing."""
+    path = started(tmp_path)
+    (path / "environment.json").unlink()
+    open_run(path, resume=True).close()
+    assert read_json(path / "environment.json") == {"torch": "2"}
+
+
+def test_resuming_removes_what_killed_writers_left(tmp_path: Path) -> None:
+    """Unfinished files disappear, finished ones and the lock stay."""
+    path = started(tmp_path)
+    unfinished = path / "checkpoints" / "search" / ".next.ckpt.x1"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes(b"half")
+    (unfinished.parent / "last.ckpt").write_bytes(b"whole")
+    open_run(path, resume=True).close()
+    assert [p.name for p in unfinished.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_two_processes_cannot_run_in_one_folder(tmp_path: Path) -> None:
+    """The second is told the number of the first; after a kill -9 the folder is free."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom widthwise.runs import RunFolder\n"
+        "run = RunFolder(Path(sys.argv[1]), config={}, environment={})\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    path = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(RunError, match=rf"Another process \({other.pid}\)"):
+            open_run(path, {}, resume=True)
+        other.kill()
+    open_run(path, {}, resume=True).close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """The error comes before any work and names the folder."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match=r"Cannot write(?s:.*)--out"):
+        open_run(tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """A file in the middle of the path is named like a missing right."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"Cannot write(?s:.*)--out"):
+        open_run(tmp_path / "file" / "run")
+
+
+def test_metrics_replace_epochs_that_are_run_again(tmp_path: Path) -> None:
+    """After a resume at epoch 1, its line and later ones of that stage only are replaced."""
+    run = open_run(tmp_path)
+    for stage, epoch in (("search", 0), ("search", 1), ("search", 2), ("full", 0), ("full", 1)):
+        run.add_metrics(row(stage, epoch))
+    run.add_metrics(row("search", 1, loss=5.0))
+    run.close()
+    found = [(r["stage"], r["epoch"], r["train_loss"]) for r in read_metrics(tmp_path)]
+    assert found == [
+        ("search", "0", "1.0"),
+        ("full", "0", "1.0"),
+        ("full", "1", "1.0"),
+        ("search", "1", "5.0"),
+    ]
+
+
+def test_a_stage_is_finished_when_its_result_is_there(tmp_path: Path) -> None:
+    """Results are None before, and read back after."""
+    run = open_run(tmp_path)
+    assert run.result("search") is None
+    run.finish_stage("search", {"accuracy": 0.5})
+    assert run.result("search") == {"accuracy": 0.5}
+    run.close()
+
+
+def test_a_damaged_result_says_what_to_do(tmp_path: Path) -> None:
+    """The error names the file and that it can be made again."""
+    run = open_run(tmp_path)
+    run.finish_stage("search", {"accuracy": 0.5})
+    (run.stage("search") / "result.json").write_text('{"accu')
+    with pytest.raises(RunError, match=r"result\.json(?s:.*)delete it and resume"):
+        run.result("search")
+    run.close()

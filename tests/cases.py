@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import zoo_attention
 import zoo_basic
+import zoo_constants
 import zoo_odd
 
 
@@ -141,6 +142,14 @@ CASES: list[Case] = [
     _case(zoo_odd.RepeatedChannels),
     _case(zoo_odd.ReadsValues),
     _case(zoo_odd.FixedWidthInForward),
+    _case(zoo_constants.SplitSizesInAttribute),
+    _case(zoo_constants.SplitWidthInAttribute),
+    _case(zoo_constants.PartialAdd),
+    _case(zoo_constants.StandardisedByBatchNorm, mixes_channels=True),
+    _case(zoo_constants.HeadSizeInAttribute, image(1, 5, 6), mixes_channels=True),
+    _case(zoo_constants.SlidingWindows),
+    _case(zoo_constants.Lstm, image(1, 3, 4, 6), mixes_channels=True),
+    _case(zoo_constants.Gru, image(1, 5, 4), mixes_channels=True),
     _case(zoo_attention.LayerScale, mixes_channels=True),
     _case(zoo_attention.LayernormMlp, mixes_channels=True),
     _case(zoo_attention.RmsNorm, mixes_channels=True),

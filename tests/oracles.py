@@ -81,7 +81,24 @@ class _WeightMatmuls(TorchDispatchMode):
 
 
 def macs(model: nn.Module, inputs: Any) -> int:
-    """MACs of convolutions and linear layers, by torch's own counter (which counts twice that)."""
+    """MACs of convolutions and linear layers, by torch's own counter (which counts twice that).
+
+    Counted on the meta device where the network runs there: it does not see into the fused kernels
+    of a device.
+    """
+    twin, without_values = _on_meta(model, inputs)
+    try:
+        return _macs(twin, without_values)
+    except (NotImplementedError, RuntimeError):
+        return _macs(model, inputs)
+
+
+def _on_meta(model: nn.Module, inputs: Any) -> tuple[nn.Module, Any]:
+    without_values = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), inputs)
+    return copy.deepcopy(model).to("meta"), without_values
+
+
+def _macs(model: nn.Module, inputs: Any) -> int:
     counter, matmuls = FlopCounterMode(display=False), _WeightMatmuls(model)
     with torch.no_grad(), plain_attention(), matmuls, counter:
         call(model, inputs)
@@ -119,8 +136,7 @@ def activation_bytes(model: nn.Module, inputs: Any) -> int:
 
     Counted on the meta device where the network runs there: fused kernels of a device differ.
     """
-    twin = copy.deepcopy(model).to("meta")
-    without_values = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), inputs)
+    twin, without_values = _on_meta(model, inputs)
     try:
         return _bytes_written(twin, without_values)
     except (NotImplementedError, RuntimeError):

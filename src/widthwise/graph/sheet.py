@@ -210,7 +210,13 @@ class Sheet:
 
 
 # Views that their schemas do not call views.
-_VIEWS = (torch.ops.aten._unsafe_view, torch.ops.aten._reshape_alias)
+_VIEWS = (
+    torch.ops.aten._unsafe_view,
+    torch.ops.aten._reshape_alias,
+    torch.ops.aten.unsafe_chunk,
+    torch.ops.aten.unsafe_split,
+    torch.ops.aten.unsafe_split_with_sizes,
+)
 
 
 def _aliases(op: Op) -> list[bool]:

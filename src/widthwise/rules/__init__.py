@@ -5,6 +5,7 @@ from widthwise.rules import (  # noqa: F401  (importing a family registers its r
     joining,
     linear,
     normalisation,
+    recurrent,
     reduction,
     reshape,
     space,

@@ -79,10 +79,21 @@ def dropout(op: Op) -> list[Label]:
 
 
 @register(
-    aten.empty,
     aten.zeros,
     aten.ones,
     aten.full,
+    aten.empty,
+    aten.new_zeros,
+    aten.new_ones,
+    aten.new_full,
+    aten.new_empty,
+)
+def constant(op: Op) -> Label:
+    """One value everywhere: like repeats, its dims live and die with whatever they meet."""
+    return tuple(op.loose_ids(int(size)) if size > 1 else None for size in op.out.shape)
+
+
+@register(
     aten.arange,
     aten.linspace,
     aten.scalar_tensor,
@@ -91,10 +102,6 @@ def dropout(op: Op) -> list[Label]:
     aten.randint,
     aten.randperm,
     aten.eye,
-    aten.new_zeros,
-    aten.new_ones,
-    aten.new_empty,
-    aten.new_full,
     aten.empty_strided,
     aten.new_empty_strided,
     aten.hann_window,
@@ -102,7 +109,7 @@ def dropout(op: Op) -> list[Label]:
     aten.triu_indices,
 )
 def created(op: Op) -> None:
-    """A tensor made from sizes carries no ids."""
+    """A tensor whose values differ from index to index carries no ids."""
 
 
 @register(aten.glu)

@@ -1,0 +1,122 @@
+"""Networks for the cases: widths kept in attributes, parts of constant size, recurrent layers."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo_basic import Head, conv_bn
+
+
+class SplitSizesInAttribute(nn.Module):
+    """Unequal parts whose sizes are kept in a tuple (EfficientViT, SHViT)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = (10, 4)
+        self.conv, self.part, self.head = conv_bn(3, 14), conv_bn(4, 4), Head(14)
+
+    def forward(self, x: Tensor) -> Tensor:
+        large, small = torch.split(F.relu(self.conv(x)), self.sizes, dim=1)
+        return self.head(torch.cat([large, F.relu(self.part(small))], 1))
+
+
+class SplitWidthInAttribute(nn.Module):
+    """Parts of equal size, added one after the other; their size is an attribute (Res2Net)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 4
+        self.conv, self.head = conv_bn(3, 12), Head(12)
+        self.parts = nn.ModuleList([conv_bn(4, 4) for _ in range(2)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *rest = torch.split(F.relu(self.conv(x)), self.width, dim=1)
+        outs = [first]
+        for conv, part in zip(self.parts, rest, strict=True):
+            outs.append(F.relu(conv(outs[-1] + part)))
+        return self.head(torch.cat(outs, 1))
+
+
+class PartialAdd(nn.Module):
+    """The shortcut is added to the first channels only; their number is an attribute (ReXNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = 5
+        self.stem, self.conv, self.head = conv_bn(3, 5), conv_bn(5, 8), Head(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        y = self.conv(x)
+        return self.head(torch.cat([y[:, : self.channels] + x, y[:, self.channels :]], 1))
+
+
+class StandardisedByBatchNorm(nn.Module):
+    """Weights standardised by a batch norm over their input channels (BiT, NFNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = conv_bn(3, 8), nn.Conv2d(8, 6, 3), Head(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.second.weight
+        flat = F.batch_norm(weight.reshape(1, weight.shape[0], -1), None, None, training=True)
+        return self.head(F.relu(F.conv2d(F.relu(self.first(x)), flat.reshape_as(weight))))
+
+
+class HeadSizeInAttribute(nn.Module):
+    """Attention with the number of heads, their size and the width kept in attributes (timm)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.head_size, self.dim = 2, 4, 8
+        self.embed, self.qkv = nn.Linear(6, 10), nn.Linear(10, 24)
+        self.proj, self.head = nn.Linear(8, 10), nn.Linear(10, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        b, n, _ = x.shape
+        qkv = self.qkv(x).reshape(b, n, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        weights = (q @ k.transpose(-2, -1) * self.head_size**-0.5).softmax(-1)
+        y = (weights @ v).transpose(1, 2).reshape(b, n, self.dim)
+        return self.head((x + self.proj(y)).mean(1))
+
+
+class SlidingWindows(nn.Module):
+    """Windows of pixels by `Tensor.unfold` (HaloNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = conv_bn(3, 8), conv_bn(8, 6, 1), Head(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = F.relu(self.first(x)).unfold(2, 2, 2).unfold(3, 2, 2)
+        return self.head(F.relu(self.second(windows.mean((-2, -1)))))
+
+
+class Lstm(nn.Module):
+    """Columns of features through a bidirectional LSTM of two layers (CRNN)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.lstm = nn.LSTM(16, 5, num_layers=2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(10, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv(x)).permute(0, 3, 1, 2).flatten(2)
+        return self.head(self.lstm(x)[0])
+
+
+class Gru(nn.Module):
+    """A GRU whose last state is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.gru, self.head = nn.Linear(4, 6), nn.GRU(6, 7), nn.Linear(7, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.gru(F.relu(self.embed(x)).transpose(0, 1))[1][-1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +135,10 @@ def test_saving_over_a_plan_is_atomic(plan: ww.Plan, tmp_path: Path) -> None:
         plan.save(tmp_path / "missing" / "plan.json")
     assert path.read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_plan_is_sent_to_other_processes_without_its_graph(plan: ww.Plan) -> None:
+    """Pickling and copying keep the plan and leave the graph behind."""
+    for other in (pickle.loads(pickle.dumps(plan)), copy.deepcopy(plan)):
+        assert other == plan
+        assert other.graph is None

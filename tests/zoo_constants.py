@@ -120,3 +120,18 @@ class Gru(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.gru(F.relu(self.embed(x)).transpose(0, 1))[1][-1])
+
+
+class UnfoldFold(nn.Module):
+    """Patches by im2col, a layer over channels and taps, and col2im back (VOLO)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.mix = conv_bn(3, 4), nn.Linear(36, 54)
+        self.second, self.head = conv_bn(6, 5), Head(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x))
+        patches = F.unfold(x, 3, padding=1).transpose(1, 2)
+        y = F.fold(self.mix(patches).transpose(1, 2), x.shape[-2:], 3, padding=1)
+        return self.head(F.relu(self.second(y)))

@@ -6,6 +6,7 @@ Each class also derives from a built-in, so that ``except ValueError`` keeps wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -98,7 +99,7 @@ def unreachable_budget(
         f"the smallest reachable value is {smallest:,.0f} ({smallest / full:.1%}).\n"
         f"What holds it there, as a share of the full cost:\n{lines}\n"
         "Hint: lower `min_width` or `min_keep`, include more axes, "
-        f"or ask for at least {smallest / full:.3f}."
+        f"or ask for at least {math.ceil(smallest / full * 1e4) / 1e4}."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -273,6 +273,10 @@ class Plan:
             versions=data["versions"],
         )
 
+    def __reduce__(self) -> tuple[Callable[[str], Plan], tuple[str]]:
+        """Pickle and copy as JSON: processes exchange plans, not graphs."""
+        return _from_text, (self.to_json(),)
+
     def diff(self, other: Plan) -> str:
         """Describe how another plan's widths differ from this one's, an axis per line."""
         lines = []
@@ -307,6 +311,10 @@ class Plan:
             before, after = self.full_cost[key], self.cost[key]
             lines.append(f"  {before:,} -> {after:,} {unit} ({after / max(before, 1):.1%})")
         return "\n".join(lines)
+
+
+def _from_text(text: str) -> Plan:
+    return Plan._from_json(json.loads(text))
 
 
 def _costs(graph: ChannelGraph, kept: np.ndarray) -> dict[str, int]:

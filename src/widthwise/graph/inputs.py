@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ class Inputs:
         """Read what a user passes: one tensor, a tuple of inputs, or a dict of keyword inputs."""
         if isinstance(example_inputs, Inputs):
             return example_inputs
-        if isinstance(example_inputs, dict):
+        if isinstance(example_inputs, Mapping):
             return cls((), dict(example_inputs))
         if isinstance(example_inputs, tuple | list):
             return cls(tuple(example_inputs), {})

@@ -245,6 +245,17 @@ def unfold(op: Op) -> Label:
     return (*label[:-3], merged, None)
 
 
+@register(aten.col2im)
+def fold(op: Op) -> Label:
+    """The taps of a kernel become one channel again."""
+    channels = op.label(op.args[0])[-2]
+    if channels is not None:
+        rows = channels.reshape(-1, math.prod(op.args[2]))
+        op.tie_together(rows)
+        channels = np.ascontiguousarray(rows[:, 0])
+    return (*op.label(op.args[0])[:-2], channels, None, None)
+
+
 @register(aten.unfold)
 def sliding_windows(op: Op) -> Label:
     """Windows slide along a dim, and get a dim of their own at the end."""

@@ -132,15 +132,12 @@ def _resize(
 
 def update_attributes(new: nn.Module, old: nn.Module) -> None:
     """Make the integer attributes of a known layer match its narrowed tensors. Changes `new`."""
-    if isinstance(new, nn.RNNBase):
-        assert isinstance(old, nn.RNNBase)
-        gates = old.weight_ih_l0.shape[0] // old.hidden_size
-        new.input_size, new.hidden_size = (
-            new.weight_ih_l0.shape[1],
-            new.weight_ih_l0.shape[0] // gates,
-        )
+    if isinstance(new, nn.RNNBase) and isinstance(old, nn.RNNBase):
+        inputs, full = new.get_parameter("weight_ih_l0"), old.get_parameter("weight_ih_l0")
+        gates = full.shape[0] // old.hidden_size
+        new.input_size, new.hidden_size = inputs.shape[1], inputs.shape[0] // gates
         if new.proj_size:
-            new.proj_size = new.weight_hh_l0.shape[1]
+            new.proj_size = new.get_parameter("weight_hh_l0").shape[1]
         return
     weight, old_weight = getattr(new, "weight", None), getattr(old, "weight", None)
     if not isinstance(weight, Tensor) or not isinstance(old_weight, Tensor):

@@ -148,6 +148,8 @@ CASES: list[Case] = [
     _case(zoo_constants.StandardisedByBatchNorm, mixes_channels=True),
     _case(zoo_constants.HeadSizeInAttribute, image(1, 5, 6), mixes_channels=True),
     _case(zoo_constants.SlidingWindows),
+    _case(zoo_constants.ShapeInAttribute),
+    _case(zoo_constants.TwoPartsOneAttribute),
     _case(zoo_constants.UnfoldFold),
     _case(zoo_constants.Lstm, image(1, 3, 4, 6), mixes_channels=True),
     _case(zoo_constants.Gru, image(1, 5, 4), mixes_channels=True),

@@ -135,3 +135,32 @@ class UnfoldFold(nn.Module):
         patches = F.unfold(x, 3, padding=1).transpose(1, 2)
         y = F.fold(self.mix(patches).transpose(1, 2), x.shape[-2:], 3, padding=1)
         return self.head(F.relu(self.second(y)))
+
+
+class ShapeInAttribute(nn.Module):
+    """A scale per channel, viewed as a shape that an attribute keeps (MetaFormer)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape = (8, 1, 1)
+        self.scale = nn.Parameter(torch.rand(8))
+        self.first, self.second, self.head = conv_bn(3, 8), conv_bn(8, 6), Head(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x)) * self.scale.view(self.shape)
+        return self.head(F.relu(self.second(x)))
+
+
+class TwoPartsOneAttribute(nn.Module):
+    """Two splits share a size that one attribute keeps, and differ in another (SHViT)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim, self.part, self.gate = 14, 5, 3
+        self.first, self.mix, self.up = conv_bn(3, 14), conv_bn(5, 8), nn.Conv2d(3, 5, 1)
+        self.head = Head(14)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, rest = F.relu(self.first(x)).split([self.part, self.dim - self.part], 1)
+        gate, value = self.mix(x).split([self.gate, self.part], 1)
+        return self.head(torch.cat([value * self.up(gate).sigmoid(), rest], 1))

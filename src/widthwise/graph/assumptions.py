@@ -51,8 +51,13 @@ class Follow:
     module: str
     """Path of the module below the anchor."""
     attribute: str
-    sources: tuple[At, ...]
-    """One dim for an integer, several for a tuple or list of integers."""
+    sources: tuple[At | int, ...]
+    """A dim for an integer; for a tuple or list, a dim or a constant per entry."""
+
+    @property
+    def place(self) -> Place:
+        """The call whose dims are followed."""
+        return next(source.place for source in self.sources if isinstance(source, At))
 
 
 @dataclass(frozen=True)
@@ -139,9 +144,12 @@ class Assumptions:
         siblings = _by_anchor(calls)
         for follow in self.follows:
             for (anchor, place), places in siblings.items():
-                if place != follow.sources[0].place:
+                if place != follow.place:
                     continue
-                sizes = [source.ids(places[-1]) for source in follow.sources]
+                sizes = [
+                    source.ids(places[-1]) if isinstance(source, At) else source
+                    for source in follow.sources
+                ]
                 path = f"{anchor}.{follow.module}".strip(".")
                 if all(size is not None for size in sizes):
                     found[path, follow.attribute] = tuple(s for s in sizes if s is not None)

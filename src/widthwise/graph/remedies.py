@@ -53,10 +53,11 @@ def remedies(
     dims = [found for each in blamed if each.path == call.path for found in _dims(each)]
     narrowed = [(at, ids) for at, ids in dims if not kept_ids[ids].all()]
     around = list(_modules_around(call, failure, modules))
-    follows = list(_follows(narrowed, around))
-    yield from ([follow] for follow in follows)
-    if len(follows) > 1:
-        yield list(follows)
+    follows = list(_follows(blamed, narrowed, around))
+    constants: list[Assumption] = [*follows, *_meet_again(call, narrowed, around, assumptions)]
+    yield from ([one] for one in constants)
+    if len(constants) > 1:
+        yield constants
     yield from ([equal] for equal in _equals(calls, failure, narrowed, units, kept_ids))
     reading = assumptions.readings.get(call.place, 0)
     yield from ([Reading(call.place, n)] for n in range(call.options) if n != reading)
@@ -92,20 +93,56 @@ def _modules_around(
 
 
 def _follows(
-    narrowed: Sequence[tuple[At, Ids]], around: Sequence[tuple[str, nn.Module]]
+    blamed: Sequence[Call],
+    narrowed: Sequence[tuple[At, Ids]],
+    around: Sequence[tuple[str, nn.Module]],
 ) -> Iterator[Follow]:
     """Yield the attributes that equal a size which the attempt narrowed."""
     sizes: dict[int, At] = {}
     for at, ids in narrowed:
         sizes.setdefault(len(ids), at)
-    parts = tuple(at for at, _ in narrowed if at.of_output)
-    lengths = [len(ids) for at, ids in narrowed if at.of_output]
+    tuples = dict(_tuples(blamed, narrowed))
     for below, module in around:
         for name, value in vars(module).items():
             if _is_count(value) and value in sizes:
                 yield Follow(below, name, (sizes[value],))
-            elif isinstance(value, list | tuple) and value and list(value) == lengths:
-                yield Follow(below, name, parts)
+            elif isinstance(value, list | tuple) and all(map(_is_count, value)):
+                if sources := tuples.get(tuple(value)):
+                    yield Follow(below, name, sources)
+
+
+def _meet_again(
+    call: Call,
+    narrowed: Sequence[tuple[At, Ids]],
+    around: Sequence[tuple[str, nn.Module]],
+    assumptions: Assumptions,
+) -> Iterator[Equal]:
+    """Yield dims that equal an attribute which follows another dim: both keep equal counts."""
+    for follow in assumptions.follows:
+        values = [
+            vars(module).get(follow.attribute) for below, module in around if below == follow.module
+        ]
+        source = follow.sources[0]
+        if follow.place.kind != call.place.kind or len(follow.sources) > 1 or not values:
+            continue
+        for at, ids in narrowed:
+            if len(ids) == values[0] and at != source and isinstance(source, At):
+                yield Equal(at, source)
+                break
+
+
+def _tuples(
+    blamed: Sequence[Call], narrowed: Sequence[tuple[At, Ids]]
+) -> Iterator[tuple[tuple[int, ...], tuple[At | int, ...]]]:
+    """Yield the tuples of sizes around a call: sizes of its parts, and shapes it gives."""
+    dims = {at: len(ids) for at, ids in narrowed if at.of_output}
+    if dims:
+        yield tuple(dims.values()), tuple(dims)
+    for call in blamed:
+        for tensor, shape in enumerate(call.shapes):
+            places = [At(call.place, True, tensor, dim) for dim in range(len(shape))]
+            if any(at in dims for at in places):
+                yield shape, tuple(at if at in dims else shape[at.dim] for at in places)
 
 
 def _divides(

@@ -49,7 +49,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:
     """A folder that was made for the run is fine."""
-    started(tmp_path)
+    assert (started(tmp_path) / "config.yaml").exists()
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -83,14 +83,16 @@ def test_resuming_with_another_configuration_names_every_difference(tmp_path: Pa
 def test_resuming_with_the_same_configuration_goes_on(tmp_path: Path) -> None:
     """Sequences may come as tuples: YAML knows no difference."""
     path = started(tmp_path)
+    before = (path / "config.yaml").read_text()
     open_run(path, {**CONFIG, "compare": ("full",)} | {"compare": ["full"]}, resume=True).close()
+    assert (path / "config.yaml").read_text() == before
 
 
 def test_a_start_killed_before_its_first_file_can_be_repeated(tmp_path: Path) -> None:
     """A lock and an unfinished file do not count as a run."""
     (tmp_path / ".lock").write_text("1")
     (tmp_path / ".config.yaml.abc").write_text("sea")
-    started(tmp_path)
+    assert (started(tmp_path) / "config.yaml").exists()
 
 
 def test_a_start_killed_after_its_first_file_can_be_resumed(tmp_path: Path) -> None:

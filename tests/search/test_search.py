@@ -303,7 +303,8 @@ def test_with_block_that_ends_well_keeps_the_search():
     model, search, optimizer = build()
     with search:
         train(model, search, optimizer, 1)
-    search.finish()
+    small, plan = search.finish()
+    assert sum(p.numel() for p in small.parameters()) == plan.params()
 
 
 @pytest.mark.parametrize("end", ["finish", "abandon"])

@@ -60,6 +60,15 @@ def test_round_to_counts_channels(graph: ww.ChannelGraph) -> None:
     assert any(w < graph.axes[n].width for n, w in plan.widths.items())
 
 
+def test_what_is_put_back_keeps_the_alignment() -> None:
+    """Units of a small last step do not return where the step inside it is too dear."""
+    net = nn.Sequential(nn.Linear(2, 10, bias=False), nn.Linear(10, 1, bias=False))
+    graph = ww.trace(net, torch.zeros(1, 2))
+    # A unit costs 3 MACs, and the widths are 10, 8 and 4: six units would fit, eight do not.
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(20), round_to=4)
+    assert plan.widths["0"] == 4
+
+
 def test_floors_hold(graph: ww.ChannelGraph) -> None:
     """`min_width` and `min_keep` hold for every axis."""
     plan = ww.plan(

@@ -31,7 +31,10 @@ def convolution(op: Op) -> Label:
     _count(op, source, weight, transposed)
 
     channels = op.label(source)[1]
-    out = (_grouped if groups > 1 else _ungrouped)(op, weight, channels, transposed, groups)
+    if groups > 1:
+        out = _grouped(op, weight, channels, transposed, groups)
+    else:
+        out = _ungrouped(op, weight, channels, transposed)
     if bias is not None:
         out = op.tie(out, op.label(bias)[0])
     op.produce(out)
@@ -44,9 +47,7 @@ def _count(op: Op, source: torch.Tensor, weight: torch.Tensor, transposed: bool)
     op.macs(pixels * math.prod(weight.shape[2:]), sizes(label, weight, 0), sizes(label, weight, 1))
 
 
-def _ungrouped(
-    op: Op, weight: torch.Tensor, channels: Ids | None, transposed: bool, groups: int
-) -> Ids | None:
+def _ungrouped(op: Op, weight: torch.Tensor, channels: Ids | None, transposed: bool) -> Ids | None:
     rows, columns = op.label(weight)[:2]
     outs, ins = (columns, rows) if transposed else (rows, columns)
     op.tie(channels, ins)

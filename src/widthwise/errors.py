@@ -123,6 +123,16 @@ def damaged_plan(path: object, why: str) -> PlanError:
     )
 
 
+def nothing_to_prove(where: str) -> ProofError:
+    """The full network computes NaN or infinity."""
+    return ProofError(
+        f"The full network itself puts out NaN or infinite values, first in `{where}`.\n"
+        "Why: the proof compares it with the narrow network, and NaN equals nothing.\n"
+        "Hint: check the weights; a run that diverged leaves such a checkpoint. "
+        "`shrink(model, plan, verify=False)` slices without the proof."
+    )
+
+
 def proof_failed(where: str, error: float, tolerance: float) -> ProofError:
     """Masked and shrunk network disagree."""
     return ProofError(

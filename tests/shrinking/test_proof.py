@@ -61,6 +61,17 @@ def test_a_head_that_starts_at_zero_hides_nothing() -> None:
         prove(model, small, graph, plan.mask(graph))
 
 
+def test_nan_weights_are_not_blamed_on_the_cut() -> None:
+    """A network that computes NaN is told so, with the module where it starts."""
+    model = torchvision.models.resnet18().eval()
+    graph, plan, small = cut(model, torch.zeros(1, 3, 64, 64))
+    with torch.no_grad():
+        model.layer2[0].bn1.bias.fill_(float("nan"))
+        small.layer2[0].bn1.bias.fill_(float("nan"))
+    with pytest.raises(ww.errors.ProofError, match=r"itself puts out NaN.*layer2\.0\.bn1"):
+        prove(model, small, graph, plan.mask(graph))
+
+
 def test_proof_says_when_it_computed_on_kept_channels() -> None:
     """A layer norm has no zero-masked twin; a batch norm has."""
     for name, expected in (("layernorm_mlp", True), ("chain", False)):

@@ -72,6 +72,9 @@ def prove(model: nn.Module, small: nn.Module, graph: ChannelGraph, kept: np.ndar
         where, error = _compare(expected, found)
         if error <= TOLERANCE:
             return Proof(error, dtype, graph.mixes)
+    for name, outputs in expected:
+        if not all(bool(output.isfinite().all()) for output in outputs):
+            raise errors.nothing_to_prove(name or "the network's output")
     raise errors.proof_failed(where, error, TOLERANCE)
 
 

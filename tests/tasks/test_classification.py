@@ -16,7 +16,11 @@ from widthwise.errors import RunError
 from widthwise.runs import RunFolder, read_metrics
 from widthwise.tasks.classification import Classification
 from widthwise.tasks.fit import fit_stage
+from widthwise.tasks.hardware import HardwareConfig, Precision
 from widthwise.tasks.stage import Schedule, StageConfig
+
+
+FLOAT32 = HardwareConfig(accelerator="cpu", precision=Precision.float32)
 
 
 class Silent:
@@ -42,7 +46,7 @@ def make_module(**stage: Any) -> Classification:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2))
     config = StageConfig(**{"epochs": 3, "lr": 0.1, **stage})
     return Classification(
-        network, data=make_data(), stage=config, setting="converge", shift=1, seed=5
+        network, data=make_data(), stage=config, setting="converge", shift=1, flip=False, seed=5
     )
 
 
@@ -56,7 +60,8 @@ def fit(module: Classification, folder: Path, *callbacks: L.Callback) -> list[di
             run=run,
             stage="full",
             title="full network",
-            epochs=module.stage.epochs,
+            config=module.stage,
+            hardware=FLOAT32,
             train=train_batches(data.train, batch_size=8, seed=5),
             test=eval_batches(data.test, batch_size=16),
             progress=Silent(),

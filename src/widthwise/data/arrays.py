@@ -1,16 +1,53 @@
-"""Image data sets small enough to live in memory."""
+"""Image data sets: a training and a test split, in memory or in files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+Batch = tuple[Tensor, Tensor]
+"""Raw images ``[b, c, h, w]`` (uint8) and labels ``[b]`` (int64)."""
+
+
+class Images(Protocol):
+    """Images with labels, wherever they are."""
+
+    def __len__(self) -> int:
+        """Count the images."""
+        ...
+
+    def first(self, count: int) -> Tensor:
+        """Give the first raw images.
+
+        Args:
+            count: How many; fewer come if there are not as many.
+
+        Returns:
+            Raw values, uint8. Shape ``[n, c, h, w]``.
+        """
+        ...
+
+    def batch(self, numbers: Sequence[int], *, seed: int | None) -> Batch:
+        """Give some of the images and their labels.
+
+        Args:
+            numbers: Which, from 0, in this order.
+            seed: Decides, with the number of an image, the part that is cut out of it where images
+                come from files of any size; None for the middle.
+
+        Returns:
+            The images, raw, and their labels.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images and their labels."""
+    """Images and their labels, in memory."""
 
     images: Tensor
     """Raw values, uint8. Shape ``[n, c, h, w]``."""
@@ -20,24 +57,50 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> Tensor:
+        """Give the first raw images.
+
+        Args:
+            count: How many; fewer come if there are not as many.
+
+        Returns:
+            Raw values, uint8. Shape ``[n, c, h, w]``.
+        """
+        return self.images[:count]
+
+    def batch(self, numbers: Sequence[int], *, seed: int | None) -> Batch:
+        """Give some of the images and their labels.
+
+        Args:
+            numbers: Which, from 0, in this order.
+            seed: Decides nothing, as nothing is cut out of images in memory.
+
+        Returns:
+            The images, raw, and their labels.
+        """
+        # One indexing operation for all of them: images this small cost less than Python does.
+        chosen = torch.as_tensor(numbers)
+        return self.images[chosen], self.labels[chosen]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageClasses:
     """An image classification data set: two splits, and what normalises its images."""
 
-    train: Split
-    test: Split
+    train: Images
+    test: Images
     classes: tuple[str, ...]
     """Name of every class, by number."""
     mean: tuple[float, ...]
-    """Mean raw value of every image channel over the training split."""
+    """Mean raw value (0 to 255 for most) of every image channel, as published or as measured over
+    the training split."""
     std: tuple[float, ...]
-    """Standard deviation of the raw values of every image channel over the training split."""
+    """Standard deviation of the raw values of every image channel, from the same source."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one image, ``(c, h, w)``."""
-        channels, height, width = self.train.images.shape[1:]
+        channels, height, width = self.train.first(1).shape[1:]
         return channels, height, width
 
 

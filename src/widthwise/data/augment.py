@@ -35,3 +35,24 @@ def random_shift(images: Tensor, *, pixels: int, seed: int) -> Tensor:
     picked = torch.arange(count, device=images.device)[:, None, None]
     # Indexing with [b], rows and columns puts the sliced channel dim last.
     return padded[picked, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def random_flip(images: Tensor, *, seed: int) -> Tensor:
+    """Mirror every image left to right with probability one half.
+
+    Args:
+        images: Shape ``[b, c, h, w]``. Not changed.
+        seed: Determines completely which are mirrored.
+
+    Returns:
+        A new tensor of the same shape and dtype.
+
+    Example:
+        >>> images = torch.tensor([1, 2]).repeat(100, 1, 1, 1)
+        >>> sorted(random_flip(images, seed=0)[:, 0, 0].unique(dim=0).tolist())
+        [[1, 2], [2, 1]]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    where = mirrored.to(images.device).reshape(-1, 1, 1, 1)
+    return torch.where(where, images.flip(-1), images)

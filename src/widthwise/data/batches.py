@@ -1,24 +1,20 @@
 """Batches whose content is a pure function of (seed, epoch, number of the batch).
 
 A run that was killed and resumed at an epoch therefore sees the same batches as one that was not,
-and no random state has to be stored.
+and no random state has to be stored. The number of workers changes nothing but the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from widthwise.data.arrays import Split
+from widthwise.data.arrays import Batch, Images, Split
 from widthwise.errors import DataError
-
-Batch = tuple[Tensor, Tensor]
-"""Raw images ``[b, c, h, w]`` (uint8) and labels ``[b]`` (int64)."""
 
 
 def derived_seed(*numbers: int) -> int:
@@ -37,51 +33,79 @@ def derived_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-class BatchSplit(Dataset[Batch]):
-    """A split that is indexed by whole batches.
+class Wanted(NamedTuple):
+    """What a batch consists of. Workers get the seed with it, so they need not know the epoch."""
 
-    One indexing operation per batch instead of one per image and a stack: for images this small
-    the loader otherwise costs more than the network.
+    numbers: list[int]
+    """Numbers of the images."""
+    seed: int | None
+    """See `Images.batch`."""
+
+
+class BatchesOf(Dataset[Batch | DataError]):
+    """A split that is indexed by whole batches.
 
     Args:
         split: The images and labels.
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Images) -> None:
         self.split = split
 
+    def __getitem__(self, wanted: Wanted) -> Batch | DataError:
+        # An error that is raised in a worker arrives wrapped into the worker's traceback.
+        try:
+            return self.split.batch(wanted.numbers, seed=wanted.seed)
+        except DataError as error:
+            return error
+
+
+class InOrder(Sampler[Wanted]):
+    """Every image once, in order.
+
+    Args:
+        length: Number of images.
+        batch_size: Images per batch; the last one may be smaller.
+    """
+
+    def __init__(self, length: int, *, batch_size: int) -> None:
+        self.length = length
+        self.batch_size = batch_size
+
     def __len__(self) -> int:
-        return len(self.split)
+        return -(-self.length // self.batch_size)
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.split.images[index], self.split.labels[index]
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        chosen = torch.as_tensor(indices)
-        return self.split.images[chosen], self.split.labels[chosen]
+    def __iter__(self) -> Iterator[Wanted]:
+        for start in range(0, self.length, self.batch_size):
+            yield Wanted(list(range(start, min(start + self.batch_size, self.length))), None)
 
 
-class EpochSampler(Sampler[int]):
-    """All indices in an order drawn from (seed, epoch).
+class EpochSampler(Sampler[Wanted]):
+    """Whole batches in an order drawn from (seed, epoch).
 
     Lightning calls `set_epoch` at the start of every epoch.
 
     Args:
         length: Number of images.
+        batch_size: Images per batch; what is left over is left out.
         seed: Seed of the run.
     """
 
-    def __init__(self, length: int, *, seed: int) -> None:
+    def __init__(self, length: int, *, batch_size: int, seed: int) -> None:
         self.length = length
+        self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
 
     def __len__(self) -> int:
-        return self.length
+        return self.length // self.batch_size
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Wanted]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        return iter(order.tolist())
+        seed = derived_seed(self.seed, self.epoch)
+        for number in range(len(self)):
+            start = number * self.batch_size
+            yield Wanted(order[start : start + self.batch_size].tolist(), seed)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next.
@@ -92,13 +116,27 @@ class EpochSampler(Sampler[int]):
         self.epoch = epoch
 
 
-def train_batches(split: Split, *, batch_size: int, seed: int) -> DataLoader[Batch]:
+class Batches(DataLoader[Batch]):
+    """A loader that raises the errors of its workers as they were."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+def train_batches(
+    split: Images, *, batch_size: int, seed: int, workers: int = 0
+) -> DataLoader[Batch]:
     """Load a split in an order that changes with the epoch; the incomplete last batch is dropped.
 
     Args:
         split: The training split.
         batch_size: Images per batch.
-        seed: Seed of the order.
+        seed: Seed of the order, and of what is cut out of images in files.
+        workers: Processes that decode files, 0 to do it in this one. Images in memory need none
+            and get none.
 
     Returns:
         A loader of `Batch`.
@@ -113,26 +151,34 @@ def train_batches(split: Split, *, batch_size: int, seed: int) -> DataLoader[Bat
         )
     # Incomplete batches are dropped because batch normalisation over one or two images is noise;
     # the order changes every epoch, so no image is left out for good.
-    return DataLoader(
-        BatchSplit(split),
-        batch_size=batch_size,
-        sampler=EpochSampler(len(split), seed=seed),
-        drop_last=True,
-        collate_fn=_as_is,
-    )
+    return _loader(split, EpochSampler(len(split), batch_size=batch_size, seed=seed), workers)
 
 
-def eval_batches(split: Split, *, batch_size: int) -> DataLoader[Batch]:
+def eval_batches(split: Images, *, batch_size: int, workers: int = 0) -> DataLoader[Batch]:
     """Load a split once, in order and completely.
 
     Args:
         split: The test split.
         batch_size: Images per batch; the last one may be smaller.
+        workers: As of `train_batches`.
 
     Returns:
         A loader of `Batch`.
     """
-    return DataLoader(BatchSplit(split), batch_size=batch_size, collate_fn=_as_is)
+    return _loader(split, InOrder(len(split), batch_size=batch_size), workers)
+
+
+def _loader(split: Images, sampler: Sampler[Wanted], workers: int) -> DataLoader[Batch]:
+    workers = 0 if isinstance(split, Split) else workers
+    return Batches(
+        BatchesOf(split),
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=_as_is,
+    )
 
 
 def _as_is(batch: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from widthwise.errors import ConfigError
 from widthwise.recipes.methods import DhpConfig
+from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import StageConfig
 
 
@@ -28,18 +29,37 @@ class DataConfig:
     """The images."""
 
     name: str
-    """Name of the data set: `digits`."""
+    """`digits`, `cifar10`, `cifar100`, `tiny_imagenet`, `imagefolder`, `torchvision/NAME` or
+    `timm/NAME`."""
+    folder: str | None = None
+    """Where its files are. The environment variable WIDTHWISE_DATA, or else `data`, if not
+    given."""
+    download: bool = False
+    """Download the data set into the folder if it is not there."""
+    image_size: int | None = None
+    """Height and width of images that are cut out of larger ones."""
     batch_size: int = 64
     """Images per training step."""
     shift: int = 0
     """Training images are shifted at random by up to this many pixels."""
+    flip: bool = False
+    """Training images are mirrored at random, left to right."""
+    workers: int = 0
+    """Processes that decode image files. Data sets in memory need none."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.shift < 0:
-            raise ConfigError(
-                "`data.batch_size` must be at least 1 and `data.shift` at least 0: "
-                f"got {self.batch_size} and {self.shift}."
+        problems = [
+            f"`data.{name}` must be at least {least}: got {value}"
+            for name, value, least in (
+                ("batch_size", self.batch_size, 1),
+                ("shift", self.shift, 0),
+                ("image_size", self.image_size, 1),
+                ("workers", self.workers, 0),
             )
+            if value is not None and value < least
+        ]
+        if problems:
+            raise ConfigError("The data is set up wrongly:\n    " + "\n    ".join(problems))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +90,9 @@ class Baseline(Enum):
     """Every layer narrowed by the same factor, to the MACs of the found network."""
     scratch = "scratch"
     """The found widths with fresh weights."""
+    l1 = "l1"
+    """The full network, trained plainly while the others search, cut to the MACs of the found
+    network where the L1 norms of filters are smallest, and trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +108,11 @@ class SearchRecipe:
     converge: StageConfig
     """Training of the shrunk network, from the weights it inherits."""
     compare: tuple[Baseline, ...] = (Baseline.full, Baseline.uniform)
-    """What else is trained: `full`, `uniform`, `scratch`."""
+    """What else is trained: `full`, `uniform`, `scratch`, `l1`."""
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    """Devices and number formats."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard, besides metrics.csv."""
     seed: int = 0
     """Decides initial weights and the order of the images."""
     threads: int | None = None
@@ -109,8 +136,8 @@ def plain(config: Any) -> Any:
         Mappings, lists, texts and numbers.
 
     Example:
-        >>> plain(DataConfig(name="digits"))
-        {'name': 'digits', 'batch_size': 64, 'shift': 0}
+        >>> plain(BudgetConfig(macs=0.5))
+        {'macs': 0.5, 'params': None, 'memory': None}
     """
     if dataclasses.is_dataclass(config):
         return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import yaml
 
-from widthwise.data import load_dataset
 from widthwise.data.batches import eval_batches
 from widthwise.errors import RunError
 from widthwise.models import resolve
+from widthwise.recipes.loader import load_recipe
+from widthwise.recipes.setting import load_data
 
 
 def evaluate_run(folder: Path) -> tuple[float, int]:
@@ -30,13 +30,14 @@ def evaluate_run(folder: Path) -> tuple[float, int]:
             f"There is no finished run in `{folder}`: it has no plan.json.\n"
             "Hint: `widthwise search RECIPE --out FOLDER --resume` goes on with an unfinished one."
         )
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    data = load_dataset(config["data"]["name"])
+    recipe = load_recipe(str(folder / "config.yaml"))
+    data = load_data(recipe.data)
     network = resolve(str(folder)).build().eval()
     mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (data.mean, data.std))
     right = 0
-    with torch.inference_mode():
-        for images, labels in eval_batches(data.test, batch_size=config["data"]["batch_size"]):
+    # In the precision of the run: rounding may decide an image that is hard to tell.
+    with torch.inference_mode(), recipe.hardware.precision.autocast(mean.device):
+        for images, labels in eval_batches(data.test, batch_size=recipe.data.batch_size):
             scores = network((images - mean) / std)
             right += int((scores.argmax(dim=1) == labels).sum())
     return right / len(data.test), len(data.test)

@@ -31,8 +31,8 @@ class DhpConfig:
     """Length of the embedding of a pair of units."""
     min_width: int = 4
     """Units that every axis keeps at least."""
-    min_keep: float = 0.0
-    """Fraction of its units that every axis keeps at least."""
+    min_keep: float | dict[str, float] = 0.0
+    """Fraction of its units that every axis keeps at least; or one per name or glob of axes."""
     round_to: int = 1
     """Every width is a multiple of this."""
     include: tuple[str, ...] | None = None

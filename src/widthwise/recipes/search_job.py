@@ -81,7 +81,13 @@ class SearchJob:
         recipe = self.recipe
         network = self.setting.fresh()
         search = WidthSearch("network", self._attach)
-        full_macs = self.setting.graph.macs()
+        graph = self.setting.graph
+        full = {"macs": graph.macs(), "params": graph.params()}
+
+        def cost_fractions() -> tuple[float, float]:
+            cost = search.search.cost_at_threshold()
+            return cost["macs"] / full["macs"], cost["params"] / full["params"]
+
         self._fit(
             network,
             stage="search",
@@ -89,7 +95,7 @@ class SearchJob:
             setting="search",
             config=recipe.search,
             callbacks=[search, _SnapshotLatents(search, self.run)],
-            macs_fraction=lambda: search.search.cost_at_threshold()["macs"] / full_macs,
+            cost_fractions=cost_fractions,
         )
         reached, history = search.search.done, list(search.search.history)
         small, plan = search.finish()
@@ -101,44 +107,28 @@ class SearchJob:
         way = "reached the budget" if reached else "cut to the budget by threshold"
         summary = f"{way}: {plan.macs() / plan.full_macs:.1%} of the MACs"
         self.progress.stage_ends(summary)
-        graph = self.setting.graph
         return {
             **result,
             "reached": reached,
             "test_images": len(self.setting.data.test),
             "full": {
-                "macs": graph.macs(),
-                "params": graph.params(),
+                **full,
                 "widths": {name: axis.width for name, axis in graph.axes.items()},
                 "frozen": {name: axis.frozen for name, axis in graph.axes.items() if axis.frozen},
             },
         }
 
     def _converge(self, search: Result) -> Result:
-        folder = self.run.stage("search")
-        plan = ww.Plan.load(folder / "plan.json")
-        network = ww.load(folder, self.setting.build)
-        self._fit(
-            network,
-            stage="found",
-            title="found widths",
-            setting="converge",
-            config=self.recipe.converge,
-        )
+        plan = self._found_plan()
+        network = ww.load(self.run.stage("search"), self.setting.build)
+        result = self._train_on(network, plan, stage="found", title="found widths", before=search)
         self._save(network, plan, self.run.path)
-        result = self._result(
-            "found",
-            network,
-            epochs=search["epochs"] + self.recipe.converge.epochs,
-            inherited=True,
-            plan=plan,
-        )
-        result["seconds"] = round(search["seconds"] + result["seconds"], 3)
-        self._announce(result)
         return result
 
     def _compare(self, baseline: Baseline, search: Result) -> Result:
-        found = ww.Plan.load(self.run.stage("search") / "plan.json")
+        if baseline is Baseline.l1:
+            return self._compare_l1(search)
+        found = self._found_plan()
         network, plan = self.setting.fresh(), None
         if baseline is Baseline.uniform:
             plan = ww.plan(
@@ -165,6 +155,56 @@ class SearchJob:
         self._announce(result)
         return result
 
+    def _compare_l1(self, search: Result) -> Result:
+        """Train plainly where the others search, cut once by magnitude, train on."""
+        trained = self._once("l1_train", partial(self._train_and_cut, search))
+        folder = self.run.stage("l1_train")
+        plan = ww.Plan.load(folder / "plan.json")
+        network = ww.load(folder, self.setting.build)
+        return self._train_on(network, plan, stage="l1", title="L1, after the cut", before=trained)
+
+    def _train_and_cut(self, search: Result) -> Result:
+        network = self.setting.fresh()
+        self._fit(
+            network,
+            stage="l1_train",
+            title="L1, before the cut",
+            setting="search",
+            config=replace(self.recipe.search, epochs=search["epochs"]),
+        )
+        # Traced again: a score reads the weights of the network its graph was traced from.
+        graph = ww.trace(network, self.setting.example)
+        macs = ww.Macs(float(self._found_plan().macs()))
+        plan = ww.plan(
+            graph,
+            score=ww.scores.L1(),
+            budget=macs,
+            min_width=self.recipe.method.min_width,
+            min_keep=self.recipe.method.min_keep,
+            include=self.recipe.method.include,
+            exclude=self.recipe.method.exclude,
+        )
+        small = ww.shrink(network, plan)
+        self._save(small, plan, self.run.stage("l1_train"))
+        self.progress.stage_ends(f"cut to {plan.macs() / plan.full_macs:.1%} of the MACs")
+        return self._result("l1_train", small, epochs=search["epochs"], inherited=True, plan=plan)
+
+    def _train_on(
+        self, network: nn.Module, plan: ww.Plan, *, stage: str, title: str, before: Result
+    ) -> Result:
+        """Train a network that was cut, from the weights it has."""
+        config = self.recipe.converge
+        self._fit(network, stage=stage, title=title, setting="converge", config=config)
+        result = self._result(
+            stage, network, epochs=before["epochs"] + config.epochs, inherited=True, plan=plan
+        )
+        result["seconds"] = round(before["seconds"] + result["seconds"], 3)
+        self._announce(result)
+        return result
+
+    def _found_plan(self) -> ww.Plan:
+        return ww.Plan.load(self.run.stage("search") / "plan.json")
+
     def _fit(
         self,
         network: nn.Module,
@@ -174,7 +214,7 @@ class SearchJob:
         setting: str,
         config: StageConfig,
         callbacks: Sequence[L.Callback] = (),
-        macs_fraction: Callable[[], float] | None = None,
+        cost_fractions: Callable[[], tuple[float, float]] | None = None,
     ) -> None:
         recipe, data = self.recipe, self.setting.data
         fit_stage(
@@ -184,17 +224,25 @@ class SearchJob:
                 stage=config,
                 setting=setting,
                 shift=recipe.data.shift,
+                flip=recipe.data.flip,
                 seed=recipe.seed,
+                memory_format=recipe.hardware.memory_format,
             ),
             run=self.run,
             stage=stage,
             title=title,
-            epochs=config.epochs,
-            train=train_batches(data.train, batch_size=recipe.data.batch_size, seed=recipe.seed),
+            config=config,
+            train=train_batches(
+                data.train,
+                batch_size=recipe.data.batch_size,
+                seed=recipe.seed,
+            ),
             test=eval_batches(data.test, batch_size=recipe.data.batch_size),
             progress=self.progress,
+            hardware=recipe.hardware,
+            tensorboard=recipe.tensorboard,
             callbacks=callbacks,
-            macs_fraction=macs_fraction,
+            cost_fractions=cost_fractions,
         )
 
     def _result(

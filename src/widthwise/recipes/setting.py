@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import widthwise as ww
 from widthwise.cost import Budget
-from widthwise.data import load_dataset
+from widthwise.data import ImageClasses, load_dataset
 from widthwise.data.batches import derived_seed
 from widthwise.errors import ConfigError
 from widthwise.models import resolve
@@ -36,7 +37,7 @@ class Setting:
     def __init__(self, model: ModelConfig, data: DataConfig, *, seed: int) -> None:
         self.model = model
         self.seed = seed
-        self.data = load_dataset(data.name)
+        self.data = load_data(data)
         self._spec = resolve(model.name)
         self._check(data.name)
 
@@ -52,7 +53,7 @@ class Setting:
     @cached_property
     def example(self) -> Tensor:
         """A few training images, normalised as in training. Shape ``[n, c, h, w]``."""
-        images = self.data.train.images[:EXAMPLES].to(torch.float32)
+        images = self.data.train.first(EXAMPLES).to(torch.float32)
         mean, std = (
             torch.tensor(values).reshape(-1, 1, 1) for values in (self.data.mean, self.data.std)
         )
@@ -85,6 +86,27 @@ class Setting:
             raise ConfigError(f"{problem}: expected outputs [{classes}], got {found}.\n{hint}")
 
 
+def load_data(config: DataConfig) -> ImageClasses:
+    """Load the data set of a recipe.
+
+    Args:
+        config: Names it, and says where it is.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ConfigError: If there is no such data set.
+        DataError: If it is not there, or damaged.
+    """
+    return load_dataset(
+        config.name,
+        folder=None if config.folder is None else Path(config.folder),
+        download=config.download,
+        image_size=config.image_size,
+    )
+
+
 def budgets(config: BudgetConfig) -> list[Budget]:
     """Turn the budget of a recipe into budgets.
 
@@ -111,7 +133,8 @@ def redrawn(network: nn.Module) -> nn.Module:
     Returns:
         The same network.
     """
-    for module in network.modules():
+    # From the inside out: a network with an initialisation of its own has the last word.
+    for module in reversed(list(network.modules())):
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()

@@ -45,10 +45,11 @@ METRICS = (
     "test_loss",
     "test_accuracy",
     "macs_fraction",
+    "params_fraction",
     "seconds",
 )
-"""Columns of metrics.csv. `seconds` is the time of the epoch; accuracy and fraction are in
-[0, 1]."""
+"""Columns of metrics.csv. `seconds` is the time of the epoch; accuracy and fractions are in
+[0, 1]; the fractions are what a search has reached, of the full network."""
 
 
 class RunFolder:

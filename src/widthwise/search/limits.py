@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -18,7 +18,8 @@ class Limits:
 
     Args:
         min_width: Units that every axis keeps at least.
-        min_keep: Keep ratio that every axis has at least, in [0, 1].
+        min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
+            axes, 0 for the others.
         round_to: Channels of a narrowed axis are a multiple of this.
         include: Names or globs (``layer1.*``) of axes that may be narrowed; None for all.
         exclude: Names or globs of axes that may not.
@@ -28,7 +29,7 @@ class Limits:
     """
 
     min_width: int = 1
-    min_keep: float = 0.0
+    min_keep: float | Mapping[str, float] = 0.0
     round_to: int = 1
     include: Sequence[str] | None = None
     exclude: Sequence[str] | None = None
@@ -36,7 +37,8 @@ class Limits:
     def __post_init__(self) -> None:
         if self.min_width < 1:
             raise ConfigError(f"`min_width` must be at least 1 unit, got {self.min_width!r}.")
-        if not 0 <= self.min_keep <= 1:
+        ratios = self.min_keep.values() if isinstance(self.min_keep, Mapping) else [self.min_keep]
+        if not all(0 <= ratio <= 1 for ratio in ratios):
             raise ConfigError(f"`min_keep` must be within [0, 1], got {self.min_keep!r}.")
         if self.round_to < 1:
             raise ConfigError(f"`round_to` must be at least 1 channel, got {self.round_to!r}.")
@@ -47,6 +49,8 @@ class Limits:
         Raises:
             ConfigError: If a name or glob matches no axis.
         """
+        if isinstance(self.min_keep, Mapping):
+            _matches(graph, "min_keep", tuple(self.min_keep))
         included = None if self.include is None else _matches(graph, "include", self.include)
         excluded = _matches(graph, "exclude", self.exclude or ())
         return [
@@ -63,9 +67,16 @@ class Limits:
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""
-        floor = min(max(self.min_width, math.ceil(self.min_keep * axis.width)), axis.width)
+        floor = min(max(self.min_width, math.ceil(self._ratio(axis) * axis.width)), axis.width)
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)
+
+    def _ratio(self, axis: Axis) -> float:
+        if not isinstance(self.min_keep, Mapping):
+            return self.min_keep
+        return max(
+            (ratio for name, ratio in self.min_keep.items() if _named(axis.name, name)), default=0.0
+        )
 
     def widths(self, axis: Axis) -> list[int]:
         """Return the widths an axis may have, widest first."""
@@ -74,12 +85,16 @@ class Limits:
         return [axis.width, *range(first, floor - 1, -step)] if floor < axis.width else [axis.width]
 
 
+def _named(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
+
+
 def _matches(graph: ChannelGraph, option: str, patterns: Sequence[str]) -> set[str]:
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     found: set[str] = set()
     unknown = []
     for pattern in patterns:
-        names = {name for name in graph.axes if name == pattern or fnmatchcase(name, pattern)}
+        names = {name for name in graph.axes if _named(name, pattern)}
         found |= names
         if not names:
             near = difflib.get_close_matches(pattern, list(graph.axes), n=3)

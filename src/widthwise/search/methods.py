@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def dhp(
     check_every: int = 100,
     embedding_dim: int = 8,
     min_width: int = 4,
-    min_keep: float = 0.0,
+    min_keep: float | Mapping[str, float] = 0.0,
     round_to: int = 1,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
@@ -66,7 +66,8 @@ def dhp(
         check_every: Steps between two comparisons with the budget.
         embedding_dim: Length of the embedding of a pair of units. The paper's m.
         min_width: Units that every axis keeps at least.
-        min_keep: Fraction of its units that every axis keeps at least.
+        min_keep: Fraction of its units that every axis keeps at least; or one per name or glob of
+            axes, such as ``{"fc*": 0.4}``.
         round_to: Every width is a multiple of this; 1 in the paper.
         include: Axes that may shrink; all that are not frozen by default.
         exclude: Axes that may not.

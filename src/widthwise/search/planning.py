@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def plan(
     score: Score,
     budget: Budget | Sequence[Budget],
     min_width: int = 1,
-    min_keep: float = 0.0,
+    min_keep: float | Mapping[str, float] = 0.0,
     round_to: int = 1,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
@@ -36,7 +36,8 @@ def plan(
         score: A number per unit, low goes first, such as ``ww.scores.L1()``.
         budget: What the plan may cost at most, such as ``ww.Macs(0.5)``, or several.
         min_width: Units that every axis keeps at least.
-        min_keep: Keep ratio that every axis has at least, in [0, 1].
+        min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of axes,
+            such as ``{"fc*": 0.4}``.
         round_to: Channels of every narrowed axis are a multiple of this.
         include: Names or globs of axes that may be narrowed; all that are free by default.
         exclude: Names or globs of axes that may not.

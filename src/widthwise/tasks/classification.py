@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
+from torchvision.transforms import v2
 
 from widthwise.data.arrays import ImageClasses
-from widthwise.data.augment import random_shift
+from widthwise.data.augment import random_flip, random_shift
 from widthwise.data.batches import Batch, derived_seed
 from widthwise.errors import RunError
 from widthwise.metrics import top1_accuracy
@@ -26,10 +27,12 @@ class Classification(L.LightningModule):
     Args:
         network: Maps normalised images ``[b, c, h, w]`` to class scores ``[b, classes]``.
         data: Says how images are normalised and how many classes there are.
-        stage: Optimizer and learning rate.
+        stage: Optimizer, learning rate and loss.
         setting: Key of the stage in the recipe, for messages.
         shift: Training images are shifted by up to this many pixels.
+        flip: Training images are mirrored at random.
         seed: Seed of the run.
+        memory_format: What images and weights are brought to.
     """
 
     mean: Tensor
@@ -43,24 +46,29 @@ class Classification(L.LightningModule):
         stage: StageConfig,
         setting: str,
         shift: int,
+        flip: bool,
         seed: int,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = network.to(memory_format=memory_format)
         self.stage = stage
         self.setting = setting
         self.shift = shift
+        self.flip = flip
         self.seed = seed
+        self.memory_format = memory_format
+        self.mix = _mix(stage, classes=len(data.classes))
         self.accuracy = top1_accuracy(len(data.classes))
         for name, values in (("mean", data.mean), ("std", data.std)):
             tensor = torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network((images - self.mean) / self.std)
+        return self._scores((images - self.mean) / self.std)
 
     def configure_optimizers(self) -> Optimizer:
-        return self.stage.optimizer(self.network.parameters())
+        return self.stage.build_optimizer(self.network.parameters())
 
     def on_train_epoch_start(self) -> None:
         lr = self.stage.lr_at(self.current_epoch)
@@ -71,14 +79,28 @@ class Classification(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         # Every step, because loaders draw from the same generator, and not as often when resumed.
-        seed = derived_seed(self.seed, self.current_epoch, batch_idx)
+        seed = derived_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(seed)
+        if self.flip:
+            images = random_flip(images, seed=seed)
         if self.shift:
             images = random_shift(images, pixels=self.shift, seed=seed)
-        loss = functional.cross_entropy(self(images), labels)
+        images, targets = (images - self.mean) / self.std, labels
+        if self.mix is not None:
+            images, targets = self.mix(images, labels)
+        loss = functional.cross_entropy(
+            self._scores(images), targets, label_smoothing=self.stage.label_smoothing
+        )
         if not torch.isfinite(loss):
             raise RunError(self._diverged(loss.item(), batch_idx))
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log(
+            "train_loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(labels),
+            sync_dist=True,
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -86,8 +108,12 @@ class Classification(L.LightningModule):
         scores = self(images)
         self.accuracy(scores, labels)
         loss = functional.cross_entropy(scores, labels)
-        self.log("test_loss", loss, on_epoch=True, batch_size=len(labels))
+        self.log("test_loss", loss, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log("test_accuracy", self.accuracy, on_epoch=True, batch_size=len(labels))
+
+    def _scores(self, images: Tensor) -> Tensor:
+        # In float32, whatever the network computed in: a loss of bfloat16 has three digits.
+        return self.network(images.contiguous(memory_format=self.memory_format)).float()
 
     def _diverged(self, loss: float, batch_idx: int) -> str:
         lr = self.stage.lr_at(self.current_epoch)
@@ -99,3 +125,13 @@ class Classification(L.LightningModule):
             f"Hint: start a new run with a lower learning rate, such as "
             f"`--{self.setting}.lr {self.stage.lr / 10:g}`."
         )
+
+
+def _mix(stage: StageConfig, *, classes: int) -> nn.Module | None:
+    """What mixes the images of a batch and their labels with each other."""
+    mixes: list[nn.Module] = []
+    if stage.mixup:
+        mixes.append(v2.MixUp(alpha=stage.mixup, num_classes=classes))
+    if stage.cutmix:
+        mixes.append(v2.CutMix(alpha=stage.cutmix, num_classes=classes))
+    return v2.RandomChoice(mixes) if mixes else None

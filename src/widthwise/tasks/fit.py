@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import lightning as L
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from widthwise.data.batches import Batch
 from widthwise.runs import RunFolder
 from widthwise.tasks.checkpoints import SaveEveryEpoch, StageCheckpoints
+from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.progress import Progress
+from widthwise.tasks.stage import StageConfig
 
 _MEASURED = ("lr", "train_loss", "test_loss", "test_accuracy")
 
@@ -26,8 +30,8 @@ class RecordEpochs(L.Callback):
         run: Where to.
         stage: Name of the stage.
         progress: Who to tell.
-        macs_fraction: Tells the cost that a search has reached, as a fraction of the full
-            network's; None outside of searches.
+        cost_fractions: Tells MACs and parameters that a search has reached, as fractions of the
+            full network's; None outside of searches.
     """
 
     def __init__(
@@ -36,12 +40,12 @@ class RecordEpochs(L.Callback):
         *,
         stage: str,
         progress: Progress,
-        macs_fraction: Callable[[], float] | None,
+        cost_fractions: Callable[[], tuple[float, float]] | None,
     ) -> None:
         self.run = run
         self.stage = stage
         self.progress = progress
-        self.macs_fraction = macs_fraction
+        self.cost_fractions = cost_fractions
         self._start = 0.0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -49,12 +53,14 @@ class RecordEpochs(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         measured = trainer.callback_metrics
+        macs, params = (None, None) if self.cost_fractions is None else self.cost_fractions()
         row = {
             "stage": self.stage,
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
             **{name: _short(measured[name].item()) for name in _MEASURED},
-            "macs_fraction": None if self.macs_fraction is None else _short(self.macs_fraction()),
+            "macs_fraction": None if macs is None else _short(macs),
+            "params_fraction": None if params is None else _short(params),
             "seconds": round(time.perf_counter() - self._start, 3),
         }
         self.run.add_metrics(row)
@@ -67,12 +73,14 @@ def fit_stage(
     run: RunFolder,
     stage: str,
     title: str,
-    epochs: int,
+    config: StageConfig,
     train: DataLoader[Batch],
     test: DataLoader[Batch],
     progress: Progress,
+    hardware: HardwareConfig,
+    tensorboard: bool = False,
     callbacks: Sequence[L.Callback] = (),
-    macs_fraction: Callable[[], float] | None = None,
+    cost_fractions: Callable[[], tuple[float, float]] | None = None,
 ) -> None:
     """Train a module for some epochs, going on from the last checkpoint if there is one.
 
@@ -81,28 +89,35 @@ def fit_stage(
         run: The run folder: metrics and checkpoints go there.
         stage: Name of the stage.
         title: What to call it on the screen.
-        epochs: Passes over the training batches, those before the checkpoint included.
+        config: Epochs (those before the checkpoint included), clipping and averaging.
         train: Training batches.
         test: Batches on which accuracy is measured after every epoch.
         progress: Told about every epoch.
+        hardware: What to train on.
+        tensorboard: Whether to write event files for TensorBoard too.
         callbacks: Called before metrics are recorded and the checkpoint is saved.
-        macs_fraction: See `RecordEpochs`.
+        cost_fractions: See `RecordEpochs`.
     """
     checkpoints = StageCheckpoints(run.path / "checkpoints" / stage, stage=stage)
     latest, note = checkpoints.latest()
     if note:
         progress.note(note)
     done = 0 if latest is None else checkpoints.load_checkpoint(latest)["epoch"] + 1
-    progress.stage_begins(title, epochs=epochs, done=done)
-    recorder = RecordEpochs(run, stage=stage, progress=progress, macs_fraction=macs_fraction)
+    progress.stage_begins(title, epochs=config.epochs, done=done)
+    recorder = RecordEpochs(run, stage=stage, progress=progress, cost_fractions=cost_fractions)
+    # After the callbacks of a search, which change the network that is averaged.
+    averages = [] if config.ema is None else [EMAWeightAveraging(decay=config.ema)]
+    logger = (
+        TensorBoardLogger(run.path, name="tensorboard", version=stage) if tensorboard else False
+    )
     with quiet_lightning():
         trainer = L.Trainer(
-            accelerator="auto",
-            devices=1,
-            max_epochs=epochs,
-            callbacks=[*callbacks, recorder, SaveEveryEpoch(checkpoints)],
+            **hardware.trainer_options(),
+            max_epochs=config.epochs,
+            gradient_clip_val=config.clip_norm,
+            callbacks=[*callbacks, *averages, recorder, SaveEveryEpoch(checkpoints)],
             plugins=[checkpoints],
-            logger=False,
+            logger=logger,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

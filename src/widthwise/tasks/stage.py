@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from widthwise.errors import ConfigError
+
+
+class OptimizerKind(Enum):
+    """What turns gradients into steps."""
+
+    sgd = "sgd"
+    adam = "adam"
+    adamw = "adamw"
 
 
 class Schedule(Enum):
@@ -23,35 +31,61 @@ class Schedule(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """One stage of training with SGD."""
+    """One stage of training."""
 
     epochs: int
     """Passes over the training split. A search ends earlier when it reaches its budget."""
+    optimizer: OptimizerKind = OptimizerKind.sgd
+    """`sgd`, `adam` or `adamw`."""
     lr: float = 0.1
-    """Learning rate of the first epoch."""
+    """Learning rate of the first epoch after the warm-up."""
     momentum: float = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD; the first beta of Adam and AdamW."""
+    nesterov: bool = False
+    """Nesterov's momentum, for SGD."""
     weight_decay: float = 1e-4
-    """L2 penalty on all parameters."""
+    """L2 penalty on all parameters (SGD, Adam), or decoupled decay (AdamW)."""
     schedule: Schedule = Schedule.cosine
     """`constant`, `step` (times `gamma` at milestones) or `cosine` (0 after the last epoch)."""
     milestones: tuple[int, ...] = ()
     """Finished epochs after which a `step` schedule multiplies the rate by `gamma`."""
     gamma: float = 0.1
     """Factor of a `step` schedule."""
+    warmup: int = 0
+    """First epochs, in which the rate rises linearly to that of the schedule."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread evenly over all classes."""
+    mixup: float = 0.0
+    """Mixup with this alpha; 0 for none. With `cutmix`, each batch takes one of both."""
+    cutmix: float = 0.0
+    """CutMix with this alpha; 0 for none."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient of all parameters together; longer ones are scaled down."""
+    ema: float | None = None
+    """Decay per step of an exponential moving average of all weights. The average is what is
+    measured and kept. None for no average."""
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.epochs < 1:
-            problems.append(f"`epochs` must be at least 1: got {self.epochs}")
-        if not self.lr > 0:
-            problems.append(f"`lr` must be above 0: got {self.lr}")
-        if not 0 <= self.momentum < 1:
-            problems.append(f"`momentum` must be in [0, 1): got {self.momentum}")
-        if self.weight_decay < 0:
-            problems.append(f"`weight_decay` must not be negative: got {self.weight_decay}")
+        problems = [
+            f"`{name}` must be {rule}: got {getattr(self, name)}"
+            for name, rule, holds in (
+                ("epochs", "at least 1", self.epochs >= 1),
+                ("lr", "above 0", self.lr > 0),
+                ("momentum", "in [0, 1)", 0 <= self.momentum < 1),
+                ("weight_decay", "at least 0", self.weight_decay >= 0),
+                ("warmup", "in [0, epochs)", 0 <= self.warmup < max(self.epochs, 1)),
+                ("label_smoothing", "in [0, 1)", 0 <= self.label_smoothing < 1),
+                ("mixup", "at least 0", self.mixup >= 0),
+                ("cutmix", "at least 0", self.cutmix >= 0),
+                ("clip_norm", "above 0", self.clip_norm is None or self.clip_norm > 0),
+                ("ema", "in (0, 1)", self.ema is None or 0 < self.ema < 1),
+            )
+            if not holds
+        ]
         if bool(self.milestones) != (self.schedule is Schedule.step):
             problems.append("`milestones` go with `schedule: step`, and it needs at least one")
+        if self.nesterov and (self.optimizer is not OptimizerKind.sgd or not self.momentum):
+            problems.append("`nesterov` goes with `optimizer: sgd` and a momentum above 0")
         if problems:
             raise ConfigError("A training stage is set up wrongly:\n    " + "\n    ".join(problems))
 
@@ -69,6 +103,9 @@ class StageConfig:
             >>> [round(stage.lr_at(epoch), 4) for epoch in range(4)]
             [0.1, 0.1, 0.01, 0.01]
         """
+        return self._scheduled(epoch) * min(1.0, (epoch + 1) / (self.warmup + 1))
+
+    def _scheduled(self, epoch: int) -> float:
         match self.schedule:
             case Schedule.constant:
                 return self.lr
@@ -78,13 +115,25 @@ class StageConfig:
             case Schedule.cosine:
                 return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> SGD:
+    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Make the optimizer of this stage.
 
         Args:
             parameters: What to train, in one group as published.
 
         Returns:
-            SGD with the settings of the stage.
+            An optimizer with the settings of the stage.
         """
-        return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        match self.optimizer:
+            case OptimizerKind.sgd:
+                return SGD(
+                    parameters,
+                    lr=self.lr,
+                    momentum=self.momentum,
+                    weight_decay=self.weight_decay,
+                    nesterov=self.nesterov,
+                )
+            case OptimizerKind.adam | OptimizerKind.adamw:
+                kind = Adam if self.optimizer is OptimizerKind.adam else AdamW
+                betas = (self.momentum, 0.999)
+                return kind(parameters, lr=self.lr, betas=betas, weight_decay=self.weight_decay)

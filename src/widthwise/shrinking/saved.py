@@ -34,8 +34,12 @@ def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    # Shared tensors appear under each of their names, so each gets memory of its own here.
-    tensors = {name: value.detach().cpu().clone() for name, value in small.state_dict().items()}
+    # Shared tensors appear under each of their names, so each gets memory of its own here; the format
+    # stores plain order only, whatever the order in memory (channels_last).
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in small.state_dict().items()
+    }
     write_atomically(target / WEIGHTS, dump_tensors(tensors))
     plan.save(target / PLAN)
 

@@ -19,7 +19,7 @@ import yaml
 from torch import nn
 
 from widthwise.errors import ConfigError
-from widthwise.models import resnet_cifar
+from widthwise.models.shipped import SHIPPED
 
 IMAGENET_SHAPE = (1, 3, 224, 224)
 
@@ -122,17 +122,16 @@ class Source:
 
 
 def _ours(name: str) -> ModelSpec:
-    if name not in resnet_cifar.FACTORIES:
+    if name not in SHIPPED:
         raise ConfigError(_unknown_name("widthwise", name))
+    shipped = SHIPPED[name]
     return ModelSpec(
-        name=f"widthwise/{name}",
-        factory=resnet_cifar.FACTORIES[name],
-        input_shape=resnet_cifar.INPUT_SHAPE,
+        name=f"widthwise/{name}", factory=shipped.load(), input_shape=shipped.input_shape
     )
 
 
 def _our_names() -> list[str]:
-    return sorted(resnet_cifar.FACTORIES)
+    return sorted(SHIPPED)
 
 
 def _torchvision(name: str) -> ModelSpec:

@@ -1,0 +1,69 @@
+"""The networks we ship, by name. To add one: its own file, and a row here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+CIFAR = (1, 3, 32, 32)
+TINY_IMAGENET = (1, 3, 64, 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """Where a network is, and what it is fed with."""
+
+    factory: str
+    """``module:name`` in this package: a class, or a function that builds the network."""
+    input_shape: tuple[int, ...]
+    """Shape of one example input, with a batch of one in front."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments that make it the network of that name."""
+
+    def load(self) -> Callable[..., nn.Module]:
+        """Import the network's file.
+
+        Returns:
+            What builds the network.
+        """
+        module, _, name = self.factory.partition(":")
+        factory = getattr(importlib.import_module(f"widthwise.models.{module}"), name)
+        return partial(factory, **self.options)
+
+
+def _cifar(factory: str, **options: object) -> Shipped:
+    return Shipped(factory=factory, input_shape=CIFAR, options=options)
+
+
+def _tiny_imagenet(factory: str) -> Shipped:
+    return Shipped(factory=factory, input_shape=TINY_IMAGENET)
+
+
+SHIPPED: dict[str, Shipped] = {
+    "resnet14": _cifar("resnet_cifar:ResNetCifar", depth=14),
+    "resnet20": _cifar("resnet_cifar:ResNetCifar", depth=20),
+    "resnet32": _cifar("resnet_cifar:ResNetCifar", depth=32),
+    "resnet44": _cifar("resnet_cifar:ResNetCifar", depth=44),
+    "resnet56": _cifar("resnet_cifar:ResNetCifar", depth=56),
+    "resnet110": _cifar("resnet_cifar:ResNetCifar", depth=110),
+    "resnet164": _cifar("resnet_cifar:ResNetCifar", depth=164),
+    "resnext20": _cifar("resnext_cifar:ResNextCifar", depth=20),
+    "resnext164": _cifar("resnext_cifar:ResNextCifar", depth=164),
+    "densenet40": _cifar("densenet_cifar:DenseNetCifar", depth=40),
+    "vgg16_bn": _cifar("vgg_cifar:Vgg16Bn"),
+    "wrn16_10": _cifar("wide_resnet:WideResNet", depth=16, widen=10),
+    "mobilenet_v1": _tiny_imagenet("mobilenet_v1:MobileNetV1"),
+    "mobilenet_v2": _tiny_imagenet("mobilenet_v2:MobileNetV2"),
+    "mobilenet_v3_small": _tiny_imagenet("mobilenet_v3:mobilenet_v3_small"),
+    "mobilenet_v3_large": _tiny_imagenet("mobilenet_v3:mobilenet_v3_large"),
+    "mnasnet": _tiny_imagenet("mnasnet:mnasnet"),
+    "shufflenet_v2": _cifar("shufflenet_v2:shufflenet_v2"),
+    "efficientnet_b0": _cifar("efficientnet:efficientnet_b0"),
+    "regnet_x_400mf": _cifar("regnet:regnet_x_400mf"),
+    "regnet_y_400mf": _cifar("regnet:regnet_y_400mf"),
+}

@@ -18,6 +18,7 @@ NAMES = {
     "Params",
     "Plan",
     "__version__",
+    "carry_optimizer",
     "errors",
     "load",
     "methods",

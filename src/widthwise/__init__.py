@@ -10,7 +10,7 @@ from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.plans import Plan
 from widthwise.search import methods, scores
 from widthwise.search.planning import plan
-from widthwise.shrinking import load, save, shrink
+from widthwise.shrinking import carry_optimizer, load, save, shrink
 
 __all__ = [
     "Axis",
@@ -20,6 +20,7 @@ __all__ = [
     "Params",
     "Plan",
     "__version__",
+    "carry_optimizer",
     "errors",
     "load",
     "methods",

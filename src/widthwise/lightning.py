@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import torch
 from torch import nn
 
 from widthwise.errors import SearchError
@@ -53,13 +54,17 @@ class WidthSearch(L.Callback):
             )
         return self._search
 
-    def finish(self) -> tuple[nn.Module, Plan]:
+    def finish(self, optimizer: torch.optim.Optimizer | None = None) -> tuple[nn.Module, Plan]:
         """End the search.
+
+        Args:
+            optimizer: The optimizer that trained the search, to be taken along; see
+                `Search.finish`.
 
         Returns:
             The shrunk network, which meets the budget, and its plan.
         """
-        return self.search.finish()
+        return self.search.finish(optimizer)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit" or self._search is not None:

@@ -203,6 +203,45 @@ def test_a_search_killed_at_random_moments_goes_on(whole: Path, tmp_path: Path) 
     assert_same_outcome(folder, whole)
 
 
+CARRIED = [
+    *("--search.ema", "0.5"),
+    *("--converge.ema", "0.5"),
+    *("--carry_optimizer", "true"),
+    *("--compare", "[uniform]"),
+]
+"""Averages and momentum that go on over the cut, and a baseline of two stages."""
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with `CARRIED` that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "carried"
+    assert search(folder, *CARRIED) == 0
+    return folder
+
+
+@pytest.mark.parametrize("write", [9, 15, 25], ids=["in search", "in found", "in l1"])
+def test_averages_and_momentum_survive_a_kill(write: int, carried: Path, tmp_path: Path) -> None:
+    """With averaged weights and a carried optimizer, a killed run ends as if nothing had happened."""
+    folder = tmp_path / "run"
+    assert killed(lambda: search(folder, *CARRIED), at_write=write)
+    assert search(folder, *CARRIED, "--resume") == 0
+    assert_same_outcome(folder, carried)
+
+
+@pytest.mark.slow
+def test_averages_and_momentum_survive_a_kill_at_any_write(carried: Path, tmp_path: Path) -> None:
+    """The same, killed in each of the files that the run writes."""
+    for write in itertools.count():
+        folder = tmp_path / str(write)
+        if not killed(partial(search, folder, *CARRIED), at_write=write):
+            break
+        started = (folder / "config.yaml").exists()
+        assert search(folder, *CARRIED, *(["--resume"] if started else [])) == 0
+        assert_same_outcome(folder, carried)
+    assert write > 30
+
+
 def test_a_damaged_checkpoint_costs_one_epoch(whole: Path, tmp_path: Path) -> None:
     """With the last checkpoint cut short, the one before is used and the result is the same."""
     folder = tmp_path / "run"

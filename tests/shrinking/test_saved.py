@@ -32,6 +32,15 @@ def test_loads_to_the_same_network(saved: tuple[Path, nn.Module]) -> None:
     assert list(again.state_dict()) == list(small.state_dict())
 
 
+def test_a_network_in_channels_last_is_saved(saved: tuple[Path, nn.Module], tmp_path: Path) -> None:
+    """The order of its weights in memory does not matter to the file."""
+    folder, small = saved
+    plan = ww.Plan.load(folder / "plan.json")
+    ww.save(small.to(memory_format=torch.channels_last), plan, tmp_path / "again")
+    files = [path / "model.safetensors" for path in (folder, tmp_path / "again")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_shared_weights_are_saved_and_loaded(tmp_path: Path) -> None:
     """A tensor with two names loads as one tensor again."""
 

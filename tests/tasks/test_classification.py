@@ -19,7 +19,6 @@ from widthwise.tasks.fit import fit_stage
 from widthwise.tasks.hardware import HardwareConfig, Precision
 from widthwise.tasks.stage import Schedule, StageConfig
 
-
 FLOAT32 = HardwareConfig(accelerator="cpu", precision=Precision.float32)
 
 
@@ -50,7 +49,9 @@ def make_module(**stage: Any) -> Classification:
     )
 
 
-def fit(module: Classification, folder: Path, *callbacks: L.Callback) -> list[dict[str, str]]:
+def fit(
+    module: Classification, folder: Path, *callbacks: L.Callback, tensorboard: bool = False
+) -> list[dict[str, str]]:
     """Train for three epochs and give the lines of metrics.csv."""
     data = make_data()
     run = RunFolder(folder, config={}, environment={}, resume=(folder / "config.yaml").exists())
@@ -62,6 +63,7 @@ def fit(module: Classification, folder: Path, *callbacks: L.Callback) -> list[di
             title="full network",
             config=module.stage,
             hardware=FLOAT32,
+            tensorboard=tensorboard,
             train=train_batches(data.train, batch_size=8, seed=5),
             test=eval_batches(data.test, batch_size=16),
             progress=Silent(),
@@ -141,3 +143,66 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"loss is nan in epoch 1, step 1 (?s:.*)--converge.lr 0.01"):
         fit(module, tmp_path / "run")
     assert read_metrics(tmp_path / "run") == []
+
+
+def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
+    """No step sees gradients whose common norm is above the limit; without one, some are longer."""
+    norms: dict[str, list[float]] = {"clipped": [], "free": []}
+
+    class Norms(L.Callback):
+        def __init__(self, seen: list[float]) -> None:
+            self.seen = seen
+
+        def on_before_zero_grad(
+            self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
+        ) -> None:
+            gradients = [p.grad.norm() for p in module.parameters() if p.grad is not None]
+            if gradients:
+                self.seen.append(float(torch.stack(gradients).norm()))
+
+    fit(make_module(clip_norm=0.01), tmp_path / "clipped", Norms(norms["clipped"]))
+    fit(make_module(), tmp_path / "free", Norms(norms["free"]))
+    assert max(norms["clipped"]) == pytest.approx(0.01, rel=1e-3)
+    assert max(norms["free"]) > 0.1
+
+
+def test_the_average_is_what_is_measured_and_kept(tmp_path: Path) -> None:
+    """With a decay of one half, the weights after an epoch are the half-life mean of its steps."""
+    steps: list[Tensor] = []
+
+    class Weights(L.Callback):
+        def on_train_batch_end(
+            self, trainer: L.Trainer, module: L.LightningModule, *_: Any, **__: Any
+        ) -> None:
+            steps.append(module.network[2].weight.detach().clone())
+
+    module = make_module(epochs=1, ema=0.5)
+    fit(module, tmp_path / "run", Weights())
+    average = steps[0]
+    for weight in steps[1:]:
+        average = (average + weight) / 2
+    assert len(steps) == 5
+    assert torch.allclose(module.network[2].weight, average, atol=1e-6)
+    assert not torch.allclose(steps[-1], average, atol=1e-3)
+
+
+@pytest.mark.parametrize("mix", [{"mixup": 0.5}, {"cutmix": 1.0}, {"mixup": 0.5, "cutmix": 1.0}])
+def test_mixed_images_come_with_mixed_labels(mix: dict[str, float]) -> None:
+    """A mixed batch has labels between the classes that sum to one, and other images."""
+    module = make_module(**mix)
+    assert module.mix is not None
+    images, labels = make_data().train.images[:8].float(), torch.arange(8) % 2
+    torch.manual_seed(0)
+    mixed, targets = module.mix(images, labels)
+    assert mixed.shape == images.shape and not torch.equal(mixed, images)
+    assert torch.allclose(targets.sum(dim=1), torch.ones(8))
+    assert ((targets > 0) & (targets < 1)).any()
+
+
+def test_tensorboard_files_are_written_on_request(tmp_path: Path) -> None:
+    """One folder of event files per stage, and none without being asked."""
+    pytest.importorskip("tensorboard", reason="tensorboard is an extra")
+    fit(make_module(epochs=1), tmp_path / "with", tensorboard=True)
+    fit(make_module(epochs=1), tmp_path / "without")
+    assert list((tmp_path / "with" / "tensorboard" / "full").glob("events.*"))
+    assert not (tmp_path / "without" / "tensorboard").exists()

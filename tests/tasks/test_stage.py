@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from widthwise.errors import ConfigError
-from widthwise.tasks.stage import Schedule, StageConfig
+from widthwise.tasks.stage import OptimizerKind, Schedule, StageConfig
 
 
 def rates(config: StageConfig) -> list[float]:
@@ -31,6 +32,31 @@ def test_a_cosine_schedule_falls_from_the_rate_to_zero() -> None:
     assert config.lr_at(4) == pytest.approx(0)
 
 
+def test_a_warm_up_rises_to_the_schedule() -> None:
+    """In the first epochs the rate grows in equal steps, and then is that of the schedule."""
+    config = StageConfig(epochs=5, lr=1.0, schedule=Schedule.constant, warmup=3)
+    assert rates(config) == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "expected"),
+    [
+        ({"momentum": 0.8, "nesterov": True}, torch.optim.SGD, {"momentum": 0.8, "nesterov": True}),
+        ({"optimizer": OptimizerKind.adam}, torch.optim.Adam, {"betas": (0.9, 0.999)}),
+        ({"optimizer": OptimizerKind.adamw}, torch.optim.AdamW, {"weight_decay": 1e-4}),
+    ],
+)
+def test_an_optimizer_has_the_settings_of_its_stage(
+    settings: dict[str, object], kind: type, expected: dict[str, object]
+) -> None:
+    """Kind, learning rate and settings are those of the recipe."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = StageConfig(epochs=1, lr=0.3, **settings).build_optimizer([weight])
+    assert type(optimizer) is kind
+    assert optimizer.defaults["lr"] == 0.3
+    assert {key: optimizer.defaults[key] for key in expected} == expected
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
@@ -40,6 +66,11 @@ def test_a_cosine_schedule_falls_from_the_rate_to_zero() -> None:
         ({"epochs": 1, "momentum": 1.0}, ["`momentum`"]),
         ({"epochs": 1, "milestones": (1,)}, ["`milestones`"]),
         ({"epochs": 1, "schedule": Schedule.step}, ["`milestones`"]),
+        ({"epochs": 2, "warmup": 2}, ["`warmup`"]),
+        ({"epochs": 1, "nesterov": True, "momentum": 0.0}, ["`nesterov`"]),
+        ({"epochs": 1, "optimizer": OptimizerKind.adam, "nesterov": True}, ["`nesterov`"]),
+        ({"epochs": 1, "ema": 1.0}, ["`ema`"]),
+        ({"epochs": 1, "clip_norm": 0.0, "mixup": -1.0}, ["`clip_norm`", "`mixup`"]),
         ({"epochs": 0, "lr": -1.0, "weight_decay": -1.0}, ["`epochs`", "`lr`", "`weight_decay`"]),
     ],
 )

@@ -107,6 +107,8 @@ class SearchRecipe:
     """Training during which widths are decided."""
     converge: StageConfig
     """Training of the shrunk network, from the weights it inherits."""
+    carry_optimizer: bool = False
+    """Start converging with the momentum of the search, cut like the weights. Published: fresh."""
     compare: tuple[Baseline, ...] = (Baseline.full, Baseline.uniform)
     """What else is trained: `full`, `uniform`, `scratch`, `l1`."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
@@ -123,6 +125,11 @@ class SearchRecipe:
             raise ConfigError(
                 "`seed` must not be negative and `threads` must be at least 1: "
                 f"got {self.seed} and {self.threads}."
+            )
+        if self.carry_optimizer and self.search.optimizer is not self.converge.optimizer:
+            raise ConfigError(
+                "`carry_optimizer` needs the same optimizer in both stages: got "
+                f"`{self.search.optimizer.value}` and `{self.converge.optimizer.value}`."
             )
 
 

@@ -6,7 +6,7 @@ and `result.json` is written last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 import widthwise as ww
 from widthwise.data.batches import eval_batches, train_batches
@@ -25,6 +26,7 @@ from widthwise.recipes.config import Baseline, SearchRecipe
 from widthwise.recipes.setting import Setting, budgets, redrawn
 from widthwise.report import build_report
 from widthwise.runs import RunFolder, read_metrics, write_json
+from widthwise.runs.tensors import read_tensors, write_tensors
 from widthwise.runs.writing import cannot_write
 from widthwise.search.base import Search
 from widthwise.tasks.classification import Classification
@@ -88,7 +90,7 @@ class SearchJob:
             cost = search.search.cost_at_threshold()
             return cost["macs"] / full["macs"], cost["params"] / full["params"]
 
-        self._fit(
+        optimizer = self._fit(
             network,
             stage="search",
             title="search",
@@ -98,8 +100,10 @@ class SearchJob:
             cost_fractions=cost_fractions,
         )
         reached, history = search.search.done, list(search.search.history)
-        small, plan = search.finish()
+        small, plan = search.finish(optimizer)
         self._save(small, plan, self.run.stage("search"))
+        if recipe.carry_optimizer:
+            write_tensors(self._carried, optimizer.state_dict())
         write_json(self.run.stage("search") / "history.json", history)
         result = self._result(
             "search", small, epochs=len(self._epochs("search")), inherited=True, plan=plan
@@ -121,7 +125,10 @@ class SearchJob:
     def _converge(self, search: Result) -> Result:
         plan = self._found_plan()
         network = ww.load(self.run.stage("search"), self.setting.build)
-        result = self._train_on(network, plan, stage="found", title="found widths", before=search)
+        carried = read_tensors(self._carried) if self.recipe.carry_optimizer else None
+        result = self._train_on(
+            network, plan, stage="found", title="found widths", before=search, carried=carried
+        )
         self._save(network, plan, self.run.path)
         return result
 
@@ -190,17 +197,30 @@ class SearchJob:
         return self._result("l1_train", small, epochs=search["epochs"], inherited=True, plan=plan)
 
     def _train_on(
-        self, network: nn.Module, plan: ww.Plan, *, stage: str, title: str, before: Result
+        self,
+        network: nn.Module,
+        plan: ww.Plan,
+        *,
+        stage: str,
+        title: str,
+        before: Result,
+        carried: Mapping[str, Any] | None = None,
     ) -> Result:
-        """Train a network that was cut, from the weights it has."""
+        """Train a network that was cut, from the weights (and the momentum) it has."""
         config = self.recipe.converge
-        self._fit(network, stage=stage, title=title, setting="converge", config=config)
+        self._fit(
+            network, stage=stage, title=title, setting="converge", config=config, carried=carried
+        )
         result = self._result(
             stage, network, epochs=before["epochs"] + config.epochs, inherited=True, plan=plan
         )
         result["seconds"] = round(before["seconds"] + result["seconds"], 3)
         self._announce(result)
         return result
+
+    @property
+    def _carried(self) -> Path:
+        return self.run.stage("search") / "optimizer.pt"
 
     def _found_plan(self) -> ww.Plan:
         return ww.Plan.load(self.run.stage("search") / "plan.json")
@@ -215,9 +235,10 @@ class SearchJob:
         config: StageConfig,
         callbacks: Sequence[L.Callback] = (),
         cost_fractions: Callable[[], tuple[float, float]] | None = None,
-    ) -> None:
+        carried: Mapping[str, Any] | None = None,
+    ) -> Optimizer:
         recipe, data = self.recipe, self.setting.data
-        fit_stage(
+        return fit_stage(
             Classification(
                 network,
                 data=data,
@@ -227,6 +248,7 @@ class SearchJob:
                 flip=recipe.data.flip,
                 seed=recipe.seed,
                 memory_format=recipe.hardware.memory_format,
+                carried=carried,
             ),
             run=self.run,
             stage=stage,

@@ -27,7 +27,7 @@ from widthwise.search.prox import Prox
 from widthwise.search.scores.base import Score
 from widthwise.search.threshold import Floors
 from widthwise.search.weights import Snapshot, Weights
-from widthwise.shrinking import shrink
+from widthwise.shrinking import carry_optimizer, shrink
 
 
 class Check(TypedDict):
@@ -160,7 +160,9 @@ class Search:
         kept = self._kept()
         return {"macs": self._graph.macs(kept), "params": self._graph.params(kept)}
 
-    def finish(self, *, verify: bool = True) -> tuple[nn.Module, Plan]:
+    def finish(
+        self, optimizer: torch.optim.Optimizer | None = None, *, verify: bool = True
+    ) -> tuple[nn.Module, Plan]:
         """Cut the network to the budget and end the search.
 
         The units with the largest scores are kept, as many as the budget allows: the search need
@@ -168,6 +170,9 @@ class Search:
         parameters, at full width.
 
         Args:
+            optimizer: The optimizer that trained the search, to be taken along: changed in place,
+                it then holds the parameters of the narrow network, with the momentum of what was
+                trained directly. Generated weights had no momentum of their own and start without.
             verify: Prove that the narrow network computes what the wide one does with the removed
                 units masked.
 
@@ -176,6 +181,7 @@ class Search:
 
         Raises:
             SearchError: If the search is over, or if training has diverged.
+            PlanError: If the optimizer is not one of this network.
             ProofError: If the proof fails; the search goes on as if nothing had been asked.
         """
         self._require_running()
@@ -188,6 +194,8 @@ class Search:
         self._weights.detach()
         try:
             small = shrink(self.model, plan, verify=verify)
+            if optimizer is not None:
+                carry_optimizer(optimizer, self.model, small, plan)
         except BaseException:
             self._weights.attach()
             raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import lightning as L
 import torch
 from torch import Tensor, nn
@@ -33,6 +36,8 @@ class Classification(L.LightningModule):
         flip: Training images are mirrored at random.
         seed: Seed of the run.
         memory_format: What images and weights are brought to.
+        carried: State of an earlier optimizer of this network to start with, as its
+            ``state_dict()`` gives it; its settings are not taken over.
     """
 
     mean: Tensor
@@ -49,6 +54,7 @@ class Classification(L.LightningModule):
         flip: bool,
         seed: int,
         memory_format: torch.memory_format = torch.contiguous_format,
+        carried: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=memory_format)
@@ -58,6 +64,7 @@ class Classification(L.LightningModule):
         self.flip = flip
         self.seed = seed
         self.memory_format = memory_format
+        self.carried = carried
         self.mix = _mix(stage, classes=len(data.classes))
         self.accuracy = top1_accuracy(len(data.classes))
         for name, values in (("mean", data.mean), ("std", data.std)):
@@ -68,7 +75,10 @@ class Classification(L.LightningModule):
         return self._scores((images - self.mean) / self.std)
 
     def configure_optimizers(self) -> Optimizer:
-        return self.stage.build_optimizer(self.network.parameters())
+        optimizer = self.stage.build_optimizer(self.network.parameters())
+        if self.carried is not None:
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": self.carried["state"]})
+        return optimizer
 
     def on_train_epoch_start(self) -> None:
         lr = self.stage.lr_at(self.current_epoch)

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 import lightning as L
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from widthwise.data.batches import Batch
+from widthwise.errors import ConfigError
 from widthwise.runs import RunFolder
 from widthwise.tasks.checkpoints import SaveEveryEpoch, StageCheckpoints
 from widthwise.tasks.hardware import HardwareConfig
@@ -81,7 +83,7 @@ def fit_stage(
     tensorboard: bool = False,
     callbacks: Sequence[L.Callback] = (),
     cost_fractions: Callable[[], tuple[float, float]] | None = None,
-) -> None:
+) -> Optimizer:
     """Train a module for some epochs, going on from the last checkpoint if there is one.
 
     Args:
@@ -97,6 +99,9 @@ def fit_stage(
         tensorboard: Whether to write event files for TensorBoard too.
         callbacks: Called before metrics are recorded and the checkpoint is saved.
         cost_fractions: See `RecordEpochs`.
+
+    Returns:
+        The optimizer, with the state it ended with.
     """
     checkpoints = StageCheckpoints(run.path / "checkpoints" / stage, stage=stage)
     latest, note = checkpoints.latest()
@@ -126,6 +131,21 @@ def fit_stage(
             deterministic="warn",
         )
         trainer.fit(module, train, test, ckpt_path=latest)
+        for average in averages:
+            # Leaves the average in the module. Lightning does so after training, but not when it
+            # resumes behind the last epoch; twice does no harm.
+            average.on_train_end(trainer, module)
+    return trainer.optimizers[0]
+
+
+def _tensorboard(run: RunFolder, stage: str) -> TensorBoardLogger:
+    try:
+        return TensorBoardLogger(run.path, name="tensorboard", version=stage)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`tensorboard: true` needs a package that is not installed: {error}\n"
+            "Hint: `pip install 'widthwise[tensorboard]'`; metrics.csv is written in any case."
+        ) from error
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+"""Tensors and plain values in one file of a run folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from widthwise.errors import RunError
+from widthwise.runs.writing import write_file
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values; see `write_file`.
+
+    Args:
+        path: The file.
+        content: Nested mappings and lists of tensors and plain values.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    write_file(path, buffer.getvalue())
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read what `write_tensors` wrote. Never runs code from the file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content, on the CPU.
+
+    Raises:
+        RunError: If it is missing or damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    # Damaged zip or pickle data makes the readers raise almost anything.
+    except Exception as error:
+        raise RunError(
+            f"Cannot read `{path}`: {error}\n"
+            f"Hint: delete `{path.parent / 'result.json'}` and resume; the stage is finished again."
+        ) from error

@@ -1,0 +1,76 @@
+"""Take an optimizer along when a network is cut: its momentum is sliced like the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from widthwise.errors import PlanError
+from widthwise.graph.copying import narrow_tensor
+from widthwise.plans import Plan
+from widthwise.shrinking.slicing import graph_of
+
+
+def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, plan: Plan) -> None:
+    """Make an optimizer of a network one of its narrow copy, with its state cut the same way.
+
+    State tensors of the shape of their parameter (momentum, second moments) keep the entries of
+    kept units; others (step counts) stay. Parameters that the network does not hold, such as the
+    latents of a search, are dropped. What the optimizer has no state for starts without.
+
+    Args:
+        optimizer: Changed in place: its groups hold the parameters of ``small``, with the settings
+            they had.
+        model: The full network, whose parameters the optimizer holds.
+        small: What `shrink` made of it.
+        plan: The plan it was cut by.
+
+    Raises:
+        PlanError: If the optimizer holds no parameter of ``model``, or the plan does not fit.
+
+    Example:
+        >>> import widthwise as ww
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3))
+        >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+        >>> net(torch.ones(1, 3, 8, 8)).sum().backward()
+        >>> optimizer.step()
+        >>> graph = ww.trace(net, torch.ones(1, 3, 8, 8))
+        >>> plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5))
+        >>> small = ww.shrink(net, plan)
+        >>> carry_optimizer(optimizer, net, small, plan)
+        >>> optimizer.state[small[0].weight]["momentum_buffer"].shape
+        torch.Size([4, 3, 3, 3])
+    """
+    graph = graph_of(model, plan)
+    kept = plan.mask(graph)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    narrow = dict(small.named_parameters())
+    carried: dict[torch.Tensor, dict[str, object]] = {}
+    groups: list[list[nn.Parameter]] = []
+    for group in optimizer.param_groups:
+        held = [(names[id(p)], p) for p in group["params"] if id(p) in names]
+        for name, parameter in held:
+            indices = tuple(
+                None if slot is None else kept[slot].nonzero()[0] for slot in graph.slots[name]
+            )
+            state = optimizer.state.get(parameter)
+            if state:
+                carried[narrow[name]] = {
+                    key: narrow_tensor(value, indices)
+                    if isinstance(value, torch.Tensor) and value.shape == parameter.shape
+                    else value
+                    for key, value in state.items()
+                }
+        mine = {name for name, _ in held}
+        groups.append([parameter for name, parameter in narrow.items() if name in mine])
+    if not any(groups):
+        raise PlanError(
+            f"The optimizer holds no parameter of this `{type(model).__name__}`.\n"
+            "Hint: pass the network that the optimizer was made for, not a copy of it."
+        )
+    # All at once, so that an error above leaves the optimizer as it was.
+    for group, parameters in zip(optimizer.param_groups, groups, strict=True):
+        group["params"] = parameters
+    optimizer.state.clear()
+    optimizer.state.update(carried)

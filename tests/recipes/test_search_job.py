@@ -334,3 +334,20 @@ def test_what_does_not_fit_is_said_before_training(
     captured = capsys.readouterr()
     assert says in captured.err
     assert "epoch" not in captured.out
+
+
+@pytest.mark.slow
+def test_two_processes_share_every_epoch(tmp_path: Path) -> None:
+    """With Lightning's ddp, each trains on half of the batches, and one run folder is the result."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "widthwise", "search", "digits", "--out", str(folder), *TINY]
+    flags = ["--hardware.accelerator", "cpu", "--hardware.devices", "2", "--hardware.strategy"]
+    done = subprocess.run([*command, *flags, "ddp"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 1/2") == 2
+    steps = {row["stage"]: int(row["step"]) for row in read_metrics(folder) if row["epoch"] == "0"}
+    assert steps["found"] == 3  # 5 batches, an even number of them for two
+    found, uniform = read_json(folder / "results.json")
+    assert found["macs"] == ww.Plan.load(folder / "plan.json").macs()
+    assert found["epochs"] == uniform["epochs"] == 4
+    assert (folder / "report.html").exists()

@@ -13,10 +13,14 @@ from rich.table import Table
 
 
 class ConsoleProgress:
-    """Shows the stages of a run on standard output."""
+    """Shows the stages of a run on standard output.
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
+    Args:
+        quiet: Show nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(highlight=False, quiet=quiet)
         self._live = self._console.is_terminal
         self._bars = Bars(
             TextColumn("{task.description:<28}"),

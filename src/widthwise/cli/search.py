@@ -57,6 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     from widthwise.recipes.config import plain
     from widthwise.recipes.environment import environment
     from widthwise.runs import RunFolder
+    from widthwise.runs.processes import is_leader
 
     run_folder = RunFolder(
         folder,
@@ -64,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
         environment=environment(shlex.join(command), threads=recipe.threads),
         resume=given.resume,
     )
-    progress = ConsoleProgress()
+    progress = ConsoleProgress(quiet=not is_leader())
     resume = shlex.join(command if given.resume else [*command, "--resume"])
     try:
         with _stoppable(), progress:
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     finally:
         run_folder.close()
     progress.results(results)
-    print(f"\nReport: {folder / 'report.html'}")
+    progress.note(f"\nReport: {folder / 'report.html'}")
     return 0
 
 

@@ -26,6 +26,7 @@ from widthwise.recipes.config import Baseline, SearchRecipe
 from widthwise.recipes.setting import Setting, budgets, redrawn
 from widthwise.report import build_report
 from widthwise.runs import RunFolder, read_metrics, write_json
+from widthwise.runs.processes import is_leader
 from widthwise.runs.tensors import read_tensors, write_tensors
 from widthwise.runs.writing import cannot_write
 from widthwise.search.base import Search
@@ -69,7 +70,8 @@ class SearchJob:
         for baseline in self.recipe.compare:
             results.append(self._once(baseline.value, partial(self._compare, baseline, search)))
         write_json(self.run.path / "results.json", results)
-        build_report(self.run.path)
+        if is_leader():
+            build_report(self.run.path)
         return results
 
     def _once(self, stage: str, work: Callable[[], Result]) -> Result:
@@ -288,6 +290,8 @@ class SearchJob:
         }
 
     def _save(self, network: nn.Module, plan: ww.Plan, folder: Path) -> None:
+        if not is_leader():
+            return
         try:
             ww.save(network, plan, folder)
         except OSError as error:

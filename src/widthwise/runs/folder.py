@@ -27,6 +27,7 @@ import yaml
 
 from widthwise.errors import ConfigError, RunError
 from widthwise.runs.differences import differences
+from widthwise.runs.processes import is_leader, wait_for_all
 from widthwise.runs.reading import read_json, read_metrics
 from widthwise.runs.writing import (
     LOCK_NAME,
@@ -55,6 +56,8 @@ METRICS = (
 class RunFolder:
     """One run folder, held by this process until it is closed or ends.
 
+    Of a run with several processes the leader holds it; the others read what it writes.
+
     Args:
         path: The folder. It is made if it does not exist.
         config: The complete recipe, of plain values only.
@@ -76,6 +79,9 @@ class RunFolder:
         resume: bool = False,
     ) -> None:
         self.path = path
+        self._lock: IO[str] | None = None
+        if not is_leader():
+            return
         _check_state(path, resume=resume)
         self._lock = _lock(path)
         try:
@@ -93,7 +99,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other processes use the folder."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def stage(self, name: str) -> Path:
         """Name the folder of what a stage hands on.
@@ -125,6 +132,7 @@ class RunFolder:
             result: Plain values.
         """
         write_json(self.stage(stage) / "result.json", dict(result))
+        wait_for_all()
 
     def add_metrics(self, row: Mapping[str, Any]) -> None:
         """Add the line of one epoch to metrics.csv.
@@ -145,6 +153,7 @@ class RunFolder:
         writer.writeheader()
         writer.writerows([*rows, {key: "" if row[key] is None else row[key] for key in METRICS}])
         write_file(self.path / "metrics.csv", table.getvalue())
+        wait_for_all()
 
 
 def _check_state(path: Path, *, resume: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -192,9 +192,16 @@ class PoisonedChannels:
     the network's output marks the channel as untouchable. Only modules are watched, so a network
     that calls convolutions as functions is out of reach, and so is one that normalises over
     channels (the poison would reach all of them).
+
+    Args:
+        model: The network.
+        inputs: What it is called with.
+        alike: Names of the weights of grouped convolutions whose groups are all narrowed alike; of
+            the others, whole groups are removed.
     """
 
-    def __init__(self, model: nn.Module, inputs: Any) -> None:
+    def __init__(self, model: nn.Module, inputs: Any, *, alike: Collection[str] = ()) -> None:
+        self.alike = alike
         self.model = copy.deepcopy(model)
         self.inputs = inputs
         self.modules = {
@@ -248,6 +255,11 @@ class PoisonedChannels:
         if groups > 1:
             reads = module.in_channels // groups
             makes = module.out_channels // groups
+            if name in self.alike:
+                for node, count in ((self._in_node, reads), (self._out_node, makes)):
+                    for index in range(groups * count):
+                        self.ties.append((node(name, index % count), node(name, index)))
+                return
             for group in range(groups):
                 inside = [self._in_node(name, group * reads + j) for j in range(reads)]
                 inside += [self._out_node(name, group * makes + i) for i in range(makes)]

@@ -120,10 +120,15 @@ def test_ties_agree_with_poisoned_channels(case: Case) -> None:
     """Channels that share a NaN share a unit, and a NaN in the output means frozen."""
     model, inputs = case.build(), case.example_inputs
     graph = ww.trace(model, inputs)
-    poison = oracles.PoisonedChannels(model, inputs)
     frozen = np.ones(graph.unit_count, dtype=bool)
     for axis in graph.axes.values():
         frozen[axis.units] = axis.frozen is not None
+    alike = {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if getattr(module, "groups", 1) > 1 and not frozen[graph.slots[f"{name}.weight"][1]].all()
+    }
+    poison = oracles.PoisonedChannels(model, inputs, alike=alike)
 
     def units(nodes: set[oracles.Node]) -> set[int]:
         known = [n for n in nodes if n[0] in graph.slots and graph.slots[n[0]][n[1]] is not None]

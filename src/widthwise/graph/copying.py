@@ -110,10 +110,10 @@ def narrow_module(
     new = copy_module(model, change)
     olds = dict(model.named_modules())
     news = dict(new.named_modules())
-    for name, module in news.items():
-        update_attributes(module, olds[name])
     for (path, attribute), sizes in resized.items():
         _resize(news[path], attribute, sizes, kept)
+    for name, module in news.items():
+        update_attributes(module, olds[name])
     return new
 
 
@@ -144,9 +144,6 @@ def update_attributes(new: nn.Module, old: nn.Module) -> None:
         return
     shape = tuple(weight.shape)
     if isinstance(new, nn.modules.conv._ConvNd):
-        per_group = int(old_weight.shape[0]) // new.groups
-        if new.groups > 1:
-            new.groups = shape[0] // per_group
         sides = (shape[0], shape[1] * new.groups)
         new.in_channels, new.out_channels = sides if new.transposed else sides[::-1]
     elif isinstance(new, nn.Linear):

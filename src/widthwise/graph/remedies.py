@@ -68,6 +68,26 @@ def remedies(
                 yield [follow, divide]
 
 
+def refinements(calls: Sequence[Call], units: Units) -> Iterator[Sequence[Assumption]]:
+    """Propose other readings of calls that run, but have tied a whole dim into one unit.
+
+    Args:
+        calls: The calls of the full run.
+        units: Units under the present readings.
+
+    Yields:
+        Assumptions to try; they are worth keeping if more units come out.
+    """
+    seen = set()
+    for call in calls:
+        if call.options < 2 or call.place in seen or call.name != "aten.convolution":
+            continue
+        rows = call.outputs[0][1]
+        if rows is not None and len(set(units.of_id[rows].tolist())) == 1:
+            seen.add(call.place)
+            yield [Reading(call.place, 1)]
+
+
 def _dims(call: Call) -> Iterator[tuple[At, Ids]]:
     """Yield the labelled dims of a call."""
     for of_output, labels in ((False, call.inputs), (True, call.outputs)):

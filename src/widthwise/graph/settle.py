@@ -9,7 +9,7 @@ import numpy as np
 from widthwise import errors
 from widthwise.graph.assumptions import Freeze
 from widthwise.graph.dry_run import Success
-from widthwise.graph.remedies import remedies
+from widthwise.graph.remedies import refinements, remedies
 from widthwise.graph.sheet import Call
 from widthwise.graph.study import Study, Stumble
 from widthwise.graph.units import Units
@@ -37,7 +37,20 @@ def settle(study: Study) -> tuple[Units, bool]:
             _freeze(study, units, outcome)
         units = study.units()
         outcome = better or _trials(study, units)
+    for proposal in refinements(study.sheet.calls, units):
+        before = study.assumptions
+        study.assume(before.plus(*proposal))
+        finer = study.units()
+        verdict = _trials(study, finer)
+        if isinstance(verdict, Success) and _free(finer) > _free(units):
+            units, outcome = finer, verdict
+        else:
+            study.assume(before)
     return units, outcome.rescales
+
+
+def _free(units: Units) -> int:
+    return sum(axis.width for axis in units.axes.values() if axis.frozen is None)
 
 
 def _trial_masks(units: Units) -> list[np.ndarray]:

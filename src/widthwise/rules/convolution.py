@@ -2,7 +2,8 @@
 
 In-ids of the input meet in-ids of the weight; the output gets the weight's out-ids. With groups,
 all ids of a group are tied: a plan keeps or removes whole groups, and a depth-wise convolution is
-the special case of one channel per group.
+the special case of one channel per group. The other reading keeps all groups and narrows each by
+the same channels.
 """
 
 from __future__ import annotations
@@ -62,16 +63,31 @@ def _grouped(
     op: Op, weight: torch.Tensor, channels: Ids | None, transposed: bool, groups: int
 ) -> Ids | None:
     rows, columns = op.label(weight)[:2]
+    if not transposed and channels is not None and rows is not None and columns is not None:
+        divisible = len(channels) > groups and len(rows) > groups
+        if divisible and op.choice(2) == 1:
+            return _narrow_groups(op, rows, columns, channels, groups)
     op.freeze(columns, "channels inside a group")
     if transposed:
         channels = op.tie(channels, rows)
         if channels is None:
             return None
         op.tie_together(channels.reshape(groups, -1))
+        op.resize("groups", channels.reshape(groups, -1)[:, 0])
         return np.repeat(channels.reshape(groups, -1)[:, 0], int(weight.shape[1]))
     if channels is None or rows is None:
         op.freeze(rows, "groups that meet a dimension of constant size")
         op.freeze(channels, "groups that meet a dimension of constant size")
         return rows
     op.tie_together(np.hstack([channels.reshape(groups, -1), rows.reshape(groups, -1)]))
+    op.resize("groups", rows.reshape(groups, -1)[:, 0])
+    return rows
+
+
+def _narrow_groups(op: Op, rows: Ids, columns: Ids, channels: Ids, groups: int) -> Ids:
+    """Keep the number of groups; the channels of all of them at one place are a unit."""
+    op.tie(np.tile(columns, groups), channels)
+    op.tie_together(rows.reshape(groups, -1).T)
+    if op.is_weight(op.args[1]):
+        op.consume(columns)
     return rows

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor, distributed
 
 from widthwise.data.arrays import Split
-from widthwise.data.augment import random_shift
-from widthwise.data.batches import eval_batches, train_batches
-from widthwise.errors import DataError
+from widthwise.data.batches import Batch, eval_batches, train_batches
+from widthwise.errors import ConfigError, DataError
 
 
 def make_split(count: int) -> Split:
@@ -56,28 +61,82 @@ def test_a_batch_larger_than_the_split_is_refused() -> None:
         train_batches(make_split(4), batch_size=5, seed=0)
 
 
-def test_a_shift_is_a_crop_of_the_padded_image() -> None:
-    """Every shifted image equals one of the crops of its zero-padded original."""
-    images = torch.arange(2 * 3 * 4 * 5, dtype=torch.float32).reshape(2, 3, 4, 5) + 1
-    shifted = random_shift(images, pixels=2, seed=7)
-    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
-    for image, wide in zip(shifted, padded, strict=True):
-        crops = [wide[:, y : y + 4, x : x + 5] for y in range(5) for x in range(5)]
-        assert any(torch.equal(image, crop) for crop in crops)
+def shares(monkeypatch: pytest.MonkeyPatch, processes: int, make: Callable[[], Any]) -> list[Any]:
+    """What every process of a distributed run gets."""
+    found = []
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: processes)
+    for rank in range(processes):
+        monkeypatch.setattr(distributed, "get_rank", lambda rank=rank: rank)
+        found.append([labels.tolist() for _, labels in make()])
+    return found
 
 
-def test_a_shift_depends_on_its_seed_only() -> None:
-    """The same seed shifts alike, whatever was drawn before; images move independently."""
-    images = torch.rand(64, 1, 6, 6)
-    once = random_shift(images, pixels=1, seed=3)
-    torch.rand(5)
-    assert torch.equal(once, random_shift(images, pixels=1, seed=3))
-    assert not torch.equal(once, random_shift(images, pixels=1, seed=4))
-    same = random_shift(images[:1].expand(64, -1, -1, -1), pixels=1, seed=3)
-    assert len({tuple(image.flatten().tolist()) for image in same}) == 9
+def test_processes_share_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shares of a batch, put together, are the batch that one process would get."""
+
+    def make() -> Any:
+        return train_batches(make_split(20), batch_size=6, seed=1)
+
+    alone = [sorted(labels.tolist()) for _, labels in make()]
+    together = shares(monkeypatch, 3, make)
+    assert [len(labels) for rank in together for labels in rank] == [2] * 9
+    assert [sorted(chain(*parts)) for parts in zip(*together, strict=True)] == alone
 
 
-def test_a_shift_keeps_the_dtype() -> None:
-    """Raw uint8 images stay uint8."""
-    images = torch.ones(2, 1, 4, 4, dtype=torch.uint8)
-    assert random_shift(images, pixels=1, seed=0).dtype == torch.uint8
+@pytest.mark.parametrize(("count", "size"), [(5, 3), (12, 3), (13, 3), (17, 3), (5, 1)])
+def test_processes_evaluate_every_image_once(
+    count: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every image comes to one process, all have as many batches, and none is empty."""
+    together = shares(monkeypatch, 4, lambda: eval_batches(make_split(count), batch_size=size))
+    assert len({len(rank) for rank in together}) == 1
+    assert all(labels for rank in together for labels in rank)
+    assert sorted(chain(*chain(*together))) == list(range(count))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares must be equal: an error names a divisor."""
+    with pytest.raises(ConfigError, match=r"`data\.batch_size` to a multiple of 4"):
+        shares(monkeypatch, 4, lambda: train_batches(make_split(20), batch_size=6, seed=0))
+
+
+def test_the_length_of_a_loader_is_its_batches() -> None:
+    """Progress and schedules can ask a loader how many batches it has."""
+    for count, size in ((20, 6), (7, 3), (3, 3)):
+        train = train_batches(make_split(count), batch_size=size, seed=0)
+        test = eval_batches(make_split(count), batch_size=size)
+        assert (len(train), len(test)) == (len(list(train)), len(list(test)))
+        assert max(len(labels) for _, labels in test) <= size
+
+
+@dataclass
+class Seeds:
+    """A split that gives the seed it is asked with, in place of images."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def first(self, count: int) -> Tensor:
+        raise NotImplementedError
+
+    def batch(self, numbers: Sequence[int], *, seed: int | None) -> Batch:
+        given = -1 if seed is None else seed
+        return torch.tensor([given] * len(numbers)), torch.tensor(numbers)
+
+
+def test_what_is_cut_depends_on_seed_and_epoch() -> None:
+    """A split is asked with another seed in every epoch and run, and with none to evaluate."""
+    found = set()
+    for seed in (0, 1):
+        loader = train_batches(Seeds(), batch_size=2, seed=seed)
+        for epoch in (0, 1):
+            loader.sampler.set_epoch(epoch)
+            of_epoch = {value for images, _ in loader for value in images.tolist()}
+            assert len(of_epoch) == 1
+            found |= of_epoch
+    assert len(found) == 4
+    assert -1 not in found
+    assert {
+        value for images, _ in eval_batches(Seeds(), batch_size=2) for value in images.tolist()
+    } == {-1}

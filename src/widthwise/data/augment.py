@@ -27,14 +27,12 @@ def random_shift(images: Tensor, *, pixels: int, seed: int) -> Tensor:
     count, _, height, width = images.shape
     # Drawn on the CPU: generators of different devices give different numbers for one seed.
     generator = torch.Generator().manual_seed(seed)
-    offsets = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator)
-    top, left = offsets.to(images.device)
-    rows = top + torch.arange(height, device=images.device)
-    columns = left + torch.arange(width, device=images.device)
+    top, left = torch.randint(0, 2 * pixels + 1, (2, count), generator=generator)
     padded = functional.pad(images, (pixels, pixels, pixels, pixels))
-    picked = torch.arange(count, device=images.device)[:, None, None]
-    # Indexing with [b], rows and columns puts the sliced channel dim last.
-    return padded[picked, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    # A view of every crop there is: [b, c, offsets, offsets, h, w].
+    crops = padded.unfold(2, height, 1).unfold(3, width, 1)
+    picked = torch.arange(count, device=images.device)
+    return crops[picked, :, top.to(images.device), left.to(images.device)]
 
 
 def random_flip(images: Tensor, *, seed: int) -> Tensor:

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from widthwise.data.arrays import Batch, Images, Split
-from widthwise.errors import DataError
+from widthwise.errors import ConfigError, DataError
+
+__all__ = ["Batch", "derived_seed", "eval_batches", "train_batches"]
 
 
 def derived_seed(*numbers: int) -> int:
@@ -61,11 +64,13 @@ class BatchesOf(Dataset[Batch | DataError]):
 
 
 class InOrder(Sampler[Wanted]):
-    """Every image once, in order.
+    """Every image once, in order, in batches of nearly equal size.
+
+    Processes of a distributed run get as many batches each, and every image comes to one of them.
 
     Args:
         length: Number of images.
-        batch_size: Images per batch; the last one may be smaller.
+        batch_size: Largest number of images per batch.
     """
 
     def __init__(self, length: int, *, batch_size: int) -> None:
@@ -73,21 +78,26 @@ class InOrder(Sampler[Wanted]):
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-self.length // self.batch_size)
+        _, processes = _share()
+        full = -(-self.length // (self.batch_size * processes))
+        # No batch is empty: its mean loss would be NaN.
+        return max(1, min(full, self.length // processes))
 
     def __iter__(self) -> Iterator[Wanted]:
-        for start in range(0, self.length, self.batch_size):
-            yield Wanted(list(range(start, min(start + self.batch_size, self.length))), None)
+        rank, processes = _share()
+        pieces = np.array_split(np.arange(self.length), len(self) * processes)
+        return (Wanted(piece.tolist(), None) for piece in pieces[rank::processes])
 
 
 class EpochSampler(Sampler[Wanted]):
     """Whole batches in an order drawn from (seed, epoch).
 
-    Lightning calls `set_epoch` at the start of every epoch.
+    Lightning calls `set_epoch` at the start of every epoch. In a distributed run every process gets
+    its share of every batch, so that a step sees the same images on any number of processes.
 
     Args:
         length: Number of images.
-        batch_size: Images per batch; what is left over is left out.
+        batch_size: Images per batch, of all processes together; what is left over is left out.
         seed: Seed of the run.
     """
 
@@ -101,11 +111,19 @@ class EpochSampler(Sampler[Wanted]):
         return self.length // self.batch_size
 
     def __iter__(self) -> Iterator[Wanted]:
+        rank, processes = _share()
+        if self.batch_size % processes:
+            raise ConfigError(
+                f"A batch of {self.batch_size} images cannot be shared by {processes} processes.\n"
+                "Why: gradients are averaged over processes, so shares must be equal.\n"
+                f"Hint: set `data.batch_size` to a multiple of {processes}."
+            )
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         seed = derived_seed(self.seed, self.epoch)
         for number in range(len(self)):
             start = number * self.batch_size
-            yield Wanted(order[start : start + self.batch_size].tolist(), seed)
+            batch = order[start : start + self.batch_size]
+            yield Wanted(batch[rank::processes].tolist(), seed)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next.
@@ -116,7 +134,7 @@ class EpochSampler(Sampler[Wanted]):
         self.epoch = epoch
 
 
-class Batches(DataLoader[Batch]):
+class Batches(DataLoader[Any]):
     """A loader that raises the errors of its workers as they were."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -133,7 +151,7 @@ def train_batches(
 
     Args:
         split: The training split.
-        batch_size: Images per batch.
+        batch_size: Images per batch, of all processes of a distributed run together.
         seed: Seed of the order, and of what is cut out of images in files.
         workers: Processes that decode files, 0 to do it in this one. Images in memory need none
             and get none.
@@ -159,7 +177,7 @@ def eval_batches(split: Images, *, batch_size: int, workers: int = 0) -> DataLoa
 
     Args:
         split: The test split.
-        batch_size: Images per batch; the last one may be smaller.
+        batch_size: Largest number of images per batch.
         workers: As of `train_batches`.
 
     Returns:
@@ -179,6 +197,13 @@ def _loader(split: Images, sampler: Sampler[Wanted], workers: int) -> DataLoader
         pin_memory=torch.cuda.is_available(),
         collate_fn=_as_is,
     )
+
+
+def _share() -> tuple[int, int]:
+    """Number of this process, and how many there are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
 
 
 def _as_is(batch: Any) -> Any:

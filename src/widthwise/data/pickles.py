@@ -128,6 +128,6 @@ def _finished(value: Any) -> Any:
         return value.array
     if isinstance(value, dict):
         return {key: _finished(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finished(item) for item in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_finished(item) for item in value)
     return value

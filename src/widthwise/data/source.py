@@ -12,6 +12,12 @@ from widthwise.errors import DataError
 FOLDER_VARIABLE = "WIDTHWISE_DATA"
 """Environment variable with the folder of all data sets."""
 
+WHICH_FOLDER = (
+    "The folder is `data.folder` in a recipe, or else the environment variable "
+    f"{FOLDER_VARIABLE}, or else `data`."
+)
+"""How the folder is chosen, for messages."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -54,8 +60,7 @@ def missing(name: str, looked_for: Sequence[str], folder: Path, *, get: str) -> 
     return DataError(
         f"The data set `{name}` was not found: looked for {sought} in "
         f"`{folder.absolute()}`{state}.\n"
-        f"Hint: {get} The folder is `data.folder` in a recipe, or else the environment variable "
-        f"{FOLDER_VARIABLE}, or else `data`."
+        f"Hint: {get} {WHICH_FOLDER}"
     )
 
 

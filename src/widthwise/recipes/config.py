@@ -29,8 +29,8 @@ class DataConfig:
     """The images."""
 
     name: str
-    """`digits`, `cifar10`, `cifar100`, `tiny_imagenet`, `imagefolder`, `torchvision/NAME` or
-    `timm/NAME`."""
+    """`digits`, `cifar10`, `cifar100`, `tiny_imagenet`, `imagenet`, `imagefolder`,
+    `torchvision/NAME`, `timm/torch/NAME` or `timm/hfds/NAME`."""
     folder: str | None = None
     """Where its files are. The environment variable WIDTHWISE_DATA, or else `data`, if not
     given."""
@@ -39,7 +39,7 @@ class DataConfig:
     image_size: int | None = None
     """Height and width of images that are cut out of larger ones."""
     batch_size: int = 64
-    """Images per training step."""
+    """Images per training step, of all processes together."""
     shift: int = 0
     """Training images are shifted at random by up to this many pixels."""
     flip: bool = False

@@ -37,7 +37,9 @@ def evaluate_run(folder: Path) -> tuple[float, int]:
     right = 0
     # In the precision of the run: rounding may decide an image that is hard to tell.
     with torch.inference_mode(), recipe.hardware.precision.autocast(mean.device):
-        for images, labels in eval_batches(data.test, batch_size=recipe.data.batch_size):
+        for images, labels in eval_batches(
+            data.test, batch_size=recipe.data.batch_size, workers=recipe.data.workers
+        ):
             scores = network((images - mean) / std)
             right += int((scores.argmax(dim=1) == labels).sum())
     return right / len(data.test), len(data.test)

@@ -260,8 +260,11 @@ class SearchJob:
                 data.train,
                 batch_size=recipe.data.batch_size,
                 seed=recipe.seed,
+                workers=recipe.data.workers,
             ),
-            test=eval_batches(data.test, batch_size=recipe.data.batch_size),
+            test=eval_batches(
+                data.test, batch_size=recipe.data.batch_size, workers=recipe.data.workers
+            ),
             progress=self.progress,
             hardware=recipe.hardware,
             tensorboard=recipe.tensorboard,

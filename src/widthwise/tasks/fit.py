@@ -118,6 +118,8 @@ def fit_stage(
     with quiet_lightning():
         trainer = L.Trainer(
             **hardware.trainer_options(),
+            # Loaders share every batch between the processes themselves.
+            use_distributed_sampler=False,
             max_epochs=config.epochs,
             gradient_clip_val=config.clip_norm,
             callbacks=[*callbacks, *averages, recorder, SaveEveryEpoch(checkpoints)],

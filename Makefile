@@ -39,7 +39,7 @@ fmt: $(VENV)/.dev ## Format the code and apply the lint fixes that are safe
 	@$(BIN)/ruff check --fix $(SOURCES)
 
 bench: $(VENV)/.dev ## Measure the figures in benchmarks/results/ again, on one core
-	@for script in core search_step summary; do \
+	@for script in core search_step data_pipeline summary; do \
 		OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## Remove the environment, caches and builds; runs/ stays

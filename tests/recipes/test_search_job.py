@@ -207,7 +207,7 @@ CARRIED = [
     *("--search.ema", "0.5"),
     *("--converge.ema", "0.5"),
     *("--carry_optimizer", "true"),
-    *("--compare", "[uniform]"),
+    *("--compare", "[l1]"),
 ]
 """Averages and momentum that go on over the cut, and a baseline of two stages."""
 
@@ -222,7 +222,7 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("write", [9, 15, 25], ids=["in search", "in found", "in l1"])
 def test_averages_and_momentum_survive_a_kill(write: int, carried: Path, tmp_path: Path) -> None:
-    """With averaged weights and a carried optimizer, a killed run ends as if nothing had happened."""
+    """With averaged weights and a carried optimizer, a killed run ends as one that was not."""
     folder = tmp_path / "run"
     assert killed(lambda: search(folder, *CARRIED), at_write=write)
     assert search(folder, *CARRIED, "--resume") == 0
@@ -338,7 +338,7 @@ def test_what_does_not_fit_is_said_before_training(
 
 @pytest.mark.slow
 def test_two_processes_share_every_epoch(tmp_path: Path) -> None:
-    """With Lightning's ddp, each trains on half of every batch, and one run folder is the result."""
+    """With Lightning's ddp, each trains on half of every batch, and one run folder results."""
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "widthwise", "search", "digits", "--out", str(folder), *TINY]
     flags = ["--hardware.accelerator", "cpu", "--hardware.devices", "2", "--hardware.strategy"]

@@ -2,94 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
+from run_folders import FULL, deep_widths, make_run
 from widthwise.errors import RunError
+from widthwise.recipes.config import Baseline
 from widthwise.report import build_report
-from widthwise.report.figures import latents_figure
-from widthwise.report.records import read_run
-from widthwise.runs import write_file, write_json
+from widthwise.report.figures import cost_figure, error_figure, latents_figure
+from widthwise.report.page import COLOURS
+from widthwise.report.records import TITLES, read_run
+from widthwise.report.theme import house_style
+from widthwise.report.widths import NAMED, stages, widths_figure
 
-FULL = {"conv1": 16, "layer1.0.conv1": 16, "layer2.0.conv1": 32, "layer3.0.conv1": 64, "fc": 10}
-FOUND = {"conv1": 12, "layer1.0.conv1": 4, "layer2.0.conv1": 19, "layer3.0.conv1": 50, "fc": 10}
-UNIFORM = {"conv1": 11, "layer1.0.conv1": 11, "layer2.0.conv1": 22, "layer3.0.conv1": 45, "fc": 10}
-ENVIRONMENT = {
-    "command": "widthwise search digits --seed 3 <&>",
-    "started": "2030-01-02T03:04:05+00:00",
-    "widthwise": "0.1.0",
-    "commit": None,
-    "python": "3.11.2",
-    "packages": {"torch": "2.11"},
-    "system": "Linux",
-    "processor": "A processor",
-    "threads": 2,
-    "accelerator": None,
-}
-
-
-def result(stage: str, accuracy: float, macs: int, widths: dict[str, int]) -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "weights": "inherited" if stage in ("search", "found") else "fresh",
-        "accuracy": accuracy,
-        "macs": macs,
-        "params": macs // 10,
-        "epochs": 4 if stage == "search" else 10,
-        "seconds": 21.5,
-        "widths": widths,
-    }
-
-
-def make_run(folder: Path, *, baselines: bool = True, searched: int = 4) -> Path:
-    """Write the files of a finished run whose search took some epochs."""
-    found = result("found", 0.975, 1_266_000, FOUND)
-    results = [found]
-    if baselines:
-        results.append(result("full", 0.985, 2_532_992, FULL))
-        results.append(result("uniform", 0.965, 1_200_000, UNIFORM))
-    config = {
-        "model": {"name": "widthwise/resnet20", "options": {}},
-        "data": {"name": "digits"},
-        "method": {"name": "dhp"},
-        "seed": 3,
-    }
-    write_file(folder / "config.yaml", yaml.safe_dump(config))
-    write_json(folder / "environment.json", ENVIRONMENT)
-    write_json(folder / "results.json", results)
-    search = folder / "stages" / "search"
-    full = {"macs": 2_532_992, "params": 272_186, "widths": FULL, "frozen": {"fc": "output"}}
-    write_json(
-        search / "result.json",
-        {**result("search", 0.9, 1_266_000, FOUND), "reached": True, "test_images": 450}
-        | {"full": full},
-    )
-    write_json(
-        search / "history.json",
-        [
-            {"step": 7 * n, "cost_fraction": 1 - n * n / 300, "excess": 0.5 - n * n / 300}
-            for n in range(1, 13)
-        ],
-    )
-    for epoch in range(searched):
-        sizes = [max(0.0, 2.5 * math.exp(-n / 60) - 0.3 * epoch) for n in range(128)]
-        write_json(search / "latents" / f"{epoch:04d}.json", sizes)
-    lines = ["stage,epoch,step,lr,train_loss,test_loss,test_accuracy,macs_fraction,seconds"]
-    for row, epochs in [({"stage": "search"}, 4)] + [
-        (r, 6 if r["stage"] == "found" else 10) for r in results
-    ]:
-        lines += [
-            f"{row['stage']},{n},{21 * n},0.1,0.5,0.6,{0.98 - 0.8 / (n + 1) ** 2:.4f},,1.1"
-            for n in range(epochs)
-        ]
-    write_file(folder / "metrics.csv", "\n".join(lines) + "\n")
-    return folder
+ALL = tuple(baseline.value for baseline in Baseline)
 
 
 class Loads(HTMLParser):
@@ -155,20 +85,20 @@ def test_the_result_is_said_in_words(built: Path) -> None:
     """Cost, accuracy, and the difference to both baselines are in the header."""
     text = words(built)
     assert "97.5% accuracy with 50.0% of the MACs and 46.5% of the parameters" in text
-    assert "1.0 points below the full network and 1.0 points above uniform widths" in text
+    assert "level with the full network (−1.0 points) and 3.0 points above uniform widths" in text
     assert "seed 3" in text
 
 
 def test_the_table_has_every_network(built: Path) -> None:
     """Accuracy, exact MACs and parameters, epochs and time of each network are there."""
     text = words(built)
-    for expected in ("97.50%", "98.50%", "96.50%", "1,266,000", "2,532,992", "4 search + 6"):
+    for expected in ("97.50%", "98.50%", "94.50%", "1,266,000", "2,532,992", "4 search + 6"):
         assert expected in text
 
 
 def test_a_run_without_baselines_has_a_page(tmp_path: Path) -> None:
     """Comparisons are left out, not invented."""
-    build_report(make_run(tmp_path, baselines=False))
+    build_report(make_run(tmp_path, compare=()))
     text = words(tmp_path)
     assert "97.5% accuracy" in text
     assert "Uniform widths" not in text
@@ -196,13 +126,138 @@ def test_what_users_wrote_is_escaped(built: Path) -> None:
     assert "--seed 3 &lt;&amp;&gt;" in (built / "report.html").read_text()
 
 
-@pytest.mark.parametrize("epochs", range(1, 30))
+def test_a_difference_within_the_uncertainty_is_none(tmp_path: Path) -> None:
+    """The lead says above or below only where the difference exceeds what it says is known."""
+    run = make_run(tmp_path, compare=ALL, images=450)
+    build_report(run)
+    text = words(run)
+    assert "known to about ±1.5 points, a difference of two to about ±2.1" in " ".join(text.split())
+    assert "level with the full network (−1.0 points)" in text
+    assert "level with the same widths with fresh weights (+0.2 points)" in text
+    assert "level with a one-shot cut by L1 magnitude (+1.6 points)" in text
+    assert "3.0 points above uniform widths" in text
+
+
+def test_more_images_make_a_difference(tmp_path: Path) -> None:
+    """The same accuracies are told apart on 50,000 images."""
+    build_report(make_run(tmp_path, images=50_000))
+    assert "1.0 points below the full network" in words(tmp_path)
+
+
+def test_every_baseline_has_a_name_and_a_colour_of_its_own(tmp_path: Path) -> None:
+    """Whatever a recipe can compare with is in the table and among the curves."""
+    record = read_run(make_run(tmp_path, compare=ALL))
+    build_report(tmp_path)
+    text = words(tmp_path)
+    style = (tmp_path / "report.html").read_text()
+    labelled = {line.get_label(): line.get_color() for line in error_figure(record).axes[0].lines}
+    for stage in ("found", *ALL):
+        assert TITLES[stage] in text
+        assert f"{COLOURS[stage]}: #" in style
+        assert TITLES[stage] in labelled
+    named = [colour for label, colour in labelled.items() if not label.startswith("_")]
+    assert len(set(named)) == len(named) == 1 + len(ALL)
+    assert "4 before + 6" in text
+
+
+def test_training_before_a_cut_is_dotted_and_comes_first(tmp_path: Path) -> None:
+    """Search and found widths, L1 before and after the cut, follow each other without a gap."""
+    figure = error_figure(read_run(make_run(tmp_path, compare=ALL)))
+    dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    dotted = [line for line in dotted if len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in dotted] == [[1, 2, 3, 4]] * 2
+    for line in dotted:
+        rest = [x for x in figure.axes[0].lines if x.get_color() == line.get_color()]
+        assert list(rest[1].get_xdata()) == [5, 6, 7, 8, 9, 10]
+
+
+def test_macs_and_parameters_are_drawn_over_the_search(tmp_path: Path) -> None:
+    """Both begin at all of the full network and end in the dot of the network that was found."""
+    lines = cost_figure(read_run(make_run(tmp_path))).axes[0].lines
+    macs, found_macs, params, found_params, _budget = lines
+    assert macs.get_label() == "MACs" and params.get_label() == "parameters"
+    assert list(macs.get_xdata()) == [0, 21, 42, 63, 84]
+    assert list(macs.get_ydata()) == pytest.approx([1, 0.8875, 0.775, 0.6625, 0.55])
+    assert list(params.get_ydata())[-1] == pytest.approx(0.4)
+    assert found_macs.get_ydata()[0] == pytest.approx(1_266_000 / 2_532_992)
+    assert found_params.get_ydata()[0] == pytest.approx(126_600 / 272_186)
+
+
+def test_a_run_of_the_first_version_has_a_page(tmp_path: Path) -> None:
+    """Without the share of parameters in metrics.csv, that of the MACs is drawn alone."""
+    run = make_run(tmp_path, old=True)
+    build_report(run)
+    labels = [line.get_label() for line in cost_figure(read_run(run)).axes[0].lines]
+    assert "MACs" in labels
+    assert "parameters" not in labels
+
+
+def test_a_search_without_epochs_and_latents_has_a_page(tmp_path: Path) -> None:
+    """A method that decides at once has no curves; the checks of its cost are drawn instead."""
+    run = make_run(tmp_path, latents=0)
+    lines = (run / "metrics.csv").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("search,")]
+    (run / "metrics.csv").write_text("\n".join(kept) + "\n")
+    build_report(run)
+    assert "Latents" not in words(run)
+    steps, _budget = cost_figure(read_run(run)).axes[0].lines
+    assert len(steps.get_xdata()) == 13
+
+
+def test_a_deep_network_stays_readable(tmp_path: Path) -> None:
+    """The 112 axes of a ResNet-164 are columns under the names of their stages, side by side."""
+    full, found, uniform = (
+        {name: width for name, width in widths.items() if name != "fc"} for widths in deep_widths()
+    )
+    assert len(full) == 112 > NAMED
+    with house_style():
+        figure = widths_figure(full, found, uniform)
+        figure.canvas.draw()
+    widths, kept = figure.axes
+    names = [label.get_text() for label in kept.get_xticklabels()]
+    assert set(names) == {"conv1", "layer1", "layer2", "layer3"}
+    boxes = sorted(
+        (box.x0, box.x1) for box in (x.get_window_extent() for x in kept.get_xticklabels())
+    )
+    assert all(end < start for (_, end), (start, _) in pairwise(boxes))
+    assert len(widths.patches) == len(kept.patches) == 2 * 112
+    assert [bar.get_height() for bar in widths.patches[112:]] == list(found.values())
+
+
+@pytest.mark.parametrize(
+    "prefix", ["features.denseblock{}.denselayer{}.conv1", "features.{}.conv.{}"]
+)
+def test_names_of_stages_never_overlap(prefix: str) -> None:
+    """Names below one common module are told apart by what follows it; some may be left out."""
+    full = {prefix.format(n, m): 12 for n in range(1, 18) for m in range(1, 6)}
+    groups = stages(list(full))
+    assert len(groups) == 17
+    assert all(count == 5 for _, count in groups)
+    with house_style():
+        figure = widths_figure(full, dict.fromkeys(full, 6), None)
+        figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[1].get_xticklabels()]
+    edges = sorted((box.x0, box.x1) for box in boxes)
+    assert edges
+    assert all(end < start for (_, end), (start, _) in pairwise(edges))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 12, 13, 29, 200])
 def test_latents_of_any_number_of_epochs_are_drawn(epochs: int, tmp_path: Path) -> None:
-    """There is one line per epoch, the last one opaque."""
-    figure = latents_figure(read_run(make_run(tmp_path, searched=epochs)))
-    lines = figure.axes[0].lines
-    assert len(lines) == epochs
+    """Up to twelve lines, the last one opaque; the first and the last epoch are among them."""
+    record = read_run(make_run(tmp_path, searched=epochs))
+    lines = latents_figure(record).axes[0].lines
+    assert len(lines) == min(epochs, 12)
     assert lines[-1].get_alpha() == pytest.approx(1)
+    assert lines[0].get_ydata()[0] == record.latents[0][0]
+    assert lines[-1].get_ydata()[0] == record.latents[-1][0]
+
+
+def test_a_page_of_a_large_run_stays_small(tmp_path: Path) -> None:
+    """Hundreds of epochs of thousands of latents make a page that can be sent."""
+    run = make_run(tmp_path, compare=ALL, searched=300, widths=deep_widths())
+    build_report(run)
+    assert (run / "report.html").stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize(

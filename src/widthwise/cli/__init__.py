@@ -18,6 +18,8 @@ VERBS = {
     "search": "search widths while training, shrink, converge, compare, report",
     "report": "rebuild the report page of a run",
     "eval": "measure the accuracy of a run's network on the test data",
+    "export": "write a run's network as ONNX or as a PyTorch program, checked",
+    "compare": "put finished runs into one table, over seeds and recipes",
 }
 """Verb -> what it does; each is the module of that name with ``run(arguments)``."""
 

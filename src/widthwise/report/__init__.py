@@ -6,10 +6,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from widthwise.report.figures import cost_figure, error_figure, latents_figure, widths_figure
+from widthwise.report.figures import cost_figure, error_figure, latents_figure
 from widthwise.report.page import page
 from widthwise.report.records import RunRecord, read_run
 from widthwise.report.theme import PAPER, house_style, render, svg_text
+from widthwise.report.widths import widths_figure
 from widthwise.runs import write_file
 
 __all__ = ["build_report"]
@@ -39,7 +40,7 @@ def build_report(folder: Path) -> Path:
 
 def _figures(record: RunRecord) -> dict[str, Figure]:
     full, uniform = record.full, record.results.get("uniform")
-    return {
+    figures = {
         "widths": widths_figure(
             {name: w for name, w in full["widths"].items() if name not in full["frozen"]},
             record.found["widths"],
@@ -47,5 +48,7 @@ def _figures(record: RunRecord) -> dict[str, Figure]:
         ),
         "error": error_figure(record),
         "cost": cost_figure(record),
-        "latents": latents_figure(record),
     }
+    if record.latents:
+        figures["latents"] = latents_figure(record)
+    return figures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
@@ -10,15 +9,32 @@ from typing import Any
 
 import yaml
 
-from widthwise.report.records import TITLES, RunRecord
+from widthwise.report.records import BEFORE_THE_CUT, TITLES, RunRecord
+from widthwise.report.widths import NAMED
+from widthwise.report.words import (
+    count,
+    difference_uncertainty,
+    duration,
+    headline,
+    lead,
+    name_of,
+    uncertainty,
+)
 
 COLOURS = {
     "found": "--found",
     "full": "--full",
     "uniform": "--uniform",
     "scratch": "--scratch",
+    "l1": "--l1",
 }
 """Stage -> the variable of style.css with its colour."""
+
+_WEIGHTS = {
+    "found": "weights inherited from the search",
+    "l1": "weights inherited from the full network",
+}
+"""Stage that starts from a cut -> where its weights come from."""
 
 
 def page(record: RunRecord, figures: Mapping[str, str]) -> str:
@@ -26,7 +42,8 @@ def page(record: RunRecord, figures: Mapping[str, str]) -> str:
 
     Args:
         record: A finished run.
-        figures: Name -> ``<svg>`` element: ``widths``, ``error``, ``cost``, ``latents``.
+        figures: Name -> ``<svg>`` element: ``widths``, ``error``, ``cost``, and ``latents`` if
+            the method has some.
 
     Returns:
         A complete HTML document.
@@ -47,21 +64,19 @@ def page(record: RunRecord, figures: Mapping[str, str]) -> str:
 {_header(record)}
 {_tiles(record)}
 <h2>Results</h2>
-<p class="note">All networks were trained for the same number of epochs; those of the search count.
+<p class="note">All networks were trained for the same number of epochs; those before a cut count.
 Accuracy is that of the last epoch, never of the best.</p>
 {_results(record)}
 <h2>Width of every layer</h2>
-<p class="note">One bar per axis: a set of channels that can only be removed together. The
-name is that of the layer that produces them.</p>
+<p class="note">{_widths_sentence(record)}</p>
 <figure class="wide">{figures["widths"]}</figure>
 <div class="pair">
 <section><h2>Test error</h2><figure>{figures["error"]}
-<figcaption>The found network starts where the search ended.</figcaption></figure></section>
+<figcaption>Dotted: before the cut, while the network had its full widths.</figcaption>
+</figure></section>
 <section><h2>Cost during the search</h2><figure>{figures["cost"]}
 <figcaption>{escape(_search_sentence(record))}</figcaption></figure></section>
-<section><h2>Latents</h2><figure>{figures["latents"]}
-<figcaption>One line per epoch of the search. Units whose latents reach zero are cut.</figcaption>
-</figure></section>
+{_latents(figures)}
 <section><h2>Environment</h2>{_environment(record)}</section>
 </div>
 <h2>Run it again</h2>
@@ -72,45 +87,18 @@ name is that of the layer that produces them.</p>
 """
 
 
-def headline(record: RunRecord) -> str:
-    """Say in one sentence what came out.
-
-    Args:
-        record: A finished run.
-
-    Returns:
-        Plain text.
-    """
-    found, full = record.found, record.full
-    return (
-        f"{found['accuracy']:.1%} accuracy with {found['macs'] / full['macs']:.1%} of the MACs "
-        f"and {found['params'] / full['params']:.1%} of the parameters"
-    )
-
-
 def _header(record: RunRecord) -> str:
-    found = record.found
-    comparisons = [
-        f"{_points(found['accuracy'] - row['accuracy'])} {words}"
-        for stage, words in (
-            ("full", "the full network"),
-            ("uniform", "uniform widths at the same MACs"),
-            ("scratch", "the same widths with fresh weights"),
-        )
-        if (row := record.results.get(stage)) is not None
-    ]
-    lead = f"The found network is {_listed(comparisons)}. " if comparisons else ""
     images = record.search["test_images"]
-    error = _uncertainty(found["accuracy"], images)
+    error, between = uncertainty(record.found["accuracy"], images), difference_uncertainty(record)
     config = record.config
     method, model = config["method"]["name"].upper(), config["model"]["name"]
     what = f"{method} search, {model} on {config['data']['name']}"
-    return f"""<p class="kicker">{escape(what)}</p>
+    return f"""<p class="kicker"><code>{escape(name_of(record))}</code> {escape(what)}</p>
 <h1>{escape(headline(record))}</h1>
-<p class="lead">{escape(lead)}</p>
-<p class="note">One run, seed {config["seed"]}. On {images} test images one image is
-{100 / images:.2f} points, and an accuracy is known to about &plusmn;{100 * error:.1f} points:
-smaller differences mean nothing.</p>"""
+<p class="lead">{escape(lead(record))}</p>
+<p class="note">One run, seed {config["seed"]}. On {images:,} test images one image is
+{100 / images:.2f} points. An accuracy is known to about &plusmn;{100 * error:.1f} points, a
+difference of two to about &plusmn;{100 * between:.1f}: smaller ones mean nothing.</p>"""
 
 
 def _tiles(record: RunRecord) -> str:
@@ -118,9 +106,9 @@ def _tiles(record: RunRecord) -> str:
     seconds = sum(row["seconds"] for row in record.results.values())
     tiles = [
         (f"{found['accuracy']:.1%}", "test accuracy"),
-        (_count(found["macs"]), f"MACs, of {_count(full['macs'])}"),
-        (_count(found["params"]), f"parameters, of {_count(full['params'])}"),
-        (_duration(seconds), "for all training"),
+        (count(found["macs"]), f"MACs, of {count(full['macs'])}"),
+        (count(found["params"]), f"parameters, of {count(full['params'])}"),
+        (duration(seconds), "for all training"),
     ]
     cells = "".join(
         f'<div class="tile"><b>{escape(number)}</b><span>{escape(what)}</span></div>'
@@ -141,34 +129,48 @@ def _results(record: RunRecord) -> str:
 
 def _result_row(record: RunRecord, stage: str, row: Mapping[str, Any]) -> str:
     full = record.full
-    weights = (
-        "weights inherited from the search"
-        if row["weights"] == "inherited"
-        else "trained from fresh weights"
-    )
     epochs = str(row["epochs"])
-    if stage == "found":
-        searched = record.search["epochs"]
-        epochs += f"<small>{searched} search + {row['epochs'] - searched}</small>"
+    if stage in BEFORE_THE_CUT:
+        before = len(record.lines(BEFORE_THE_CUT[stage]))
+        words = "search" if stage == "found" else "before"
+        epochs += f"<small>{before} {words} + {row['epochs'] - before}</small>"
     mark = ' class="found"' if stage == "found" else ""
     return (
         f'<tr{mark}><td><span class="dot" style="background:var({COLOURS[stage]})"></span>'
-        f"{escape(TITLES[stage])}<small>{weights}</small></td>"
+        f"{escape(TITLES[stage])}"
+        f"<small>{_WEIGHTS.get(stage, 'trained from fresh weights')}</small></td>"
         f"<td>{row['accuracy']:.2%}</td>"
         f"<td>{row['macs']:,}<small>{row['macs'] / full['macs']:.1%}</small></td>"
         f"<td>{row['params']:,}<small>{row['params'] / full['params']:.1%}</small></td>"
-        f"<td>{epochs}</td><td>{_duration(row['seconds'])}</td></tr>"
+        f"<td>{epochs}</td><td>{duration(row['seconds'])}</td></tr>"
     )
+
+
+def _widths_sentence(record: RunRecord) -> str:
+    free = len(record.full["widths"]) - len(record.full["frozen"])
+    what = "One bar per axis: a set of channels that can only be removed together."
+    if free > NAMED:
+        return f"{what} Below, the share of its width that each one keeps."
+    return f"{what} The name is that of the layer that produces them."
 
 
 def _search_sentence(record: RunRecord) -> str:
     epochs = record.search["epochs"]
+    where = "Lines: a cut at the threshold. Dots: the network that was found."
     if record.search["reached"]:
-        return f"Reached the budget in epoch {epochs}; the last units were cut by bisection."
+        return f"{where} The budget was reached in epoch {epochs}, and met by bisection."
     return (
-        f"Ended after {epochs} epochs, before reaching the budget; the smallest latents were cut "
-        "until it was met."
+        f"{where} The search ended after {epochs} epochs, before it had reached the budget; the "
+        "smallest latents were cut until it was met."
     )
+
+
+def _latents(figures: Mapping[str, str]) -> str:
+    if "latents" not in figures:
+        return ""
+    return f"""<section><h2>Latents</h2><figure>{figures["latents"]}
+<figcaption>Over the epochs of the search, from faint to strong. Units whose latents reach zero are
+cut.</figcaption></figure></section>"""
 
 
 def _environment(record: RunRecord) -> str:
@@ -196,36 +198,3 @@ it from the complete configuration in the run folder.</p>
 <pre>{escape(record.environment["command"])}
 {escape(exact)}</pre>
 <details><summary>config.yaml</summary><pre>{escape(config)}</pre></details>"""
-
-
-def _uncertainty(accuracy: float, images: int) -> float:
-    """Half the width of Wilson's 95 % interval, which holds near 100 % too."""
-    z = 1.96
-    spread = accuracy * (1 - accuracy) / images + (z / (2 * images)) ** 2
-    return z * math.sqrt(spread) / (1 + z**2 / images)
-
-
-def _points(difference: float) -> str:
-    points = 100 * difference
-    if abs(points) < 0.05:
-        return "level with"
-    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _count(number: int) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return str(number)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

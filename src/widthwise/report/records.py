@@ -18,8 +18,16 @@ TITLES = {
     "full": "Full network",
     "uniform": "Uniform widths",
     "scratch": "Found widths, fresh weights",
+    "l1": "L1 magnitude, one shot",
 }
 """Name of a stage in a run folder -> what the report calls it."""
+
+BEFORE_THE_CUT = {"found": "search", "l1": "l1_train"}
+"""Stage that starts from a cut -> the stage that trained the full network before it."""
+
+
+RESUME = "Hint: `widthwise search RECIPE --out FOLDER --resume` goes on with an unfinished run."
+"""What to do about a run that has not finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,18 @@ class RunRecord:
         """The row of the found network."""
         return self.results["found"]
 
+    def lines(self, stage: str) -> list[dict[str, str]]:
+        """Give the lines of metrics.csv of one stage, one per epoch."""
+        return [line for line in self.epochs if line["stage"] == stage]
+
+
+def missing_run(folder: Path) -> str | None:
+    """Say why there is no finished run in a folder; None if there is one."""
+    if all((folder / name).is_file() for name in ("results.json", "stages/search/result.json")):
+        return None
+    unfinished = (folder / "config.yaml").is_file()
+    return "the run in it has not finished" if unfinished else "there is no run in it"
+
 
 def read_run(folder: Path) -> RunRecord:
     """Read a finished run.
@@ -63,12 +83,7 @@ def read_run(folder: Path) -> RunRecord:
     stage = folder / "stages" / "search"
     results, search = read_json(folder / "results.json"), read_json(stage / "result.json")
     if results is None or search is None:
-        unfinished = (folder / "config.yaml").is_file()
-        state = "the run in it has not finished" if unfinished else "there is no run in it"
-        raise RunError(
-            f"Nothing to report in `{folder}`: {state}.\n"
-            "Hint: `widthwise search RECIPE --out FOLDER --resume` goes on with an unfinished run."
-        )
+        raise RunError(f"Nothing to report in `{folder}`: {missing_run(folder)}.\n{RESUME}")
     return RunRecord(
         name=folder.resolve().name,
         config=yaml.safe_load((folder / "config.yaml").read_text()),

@@ -19,6 +19,7 @@ FOUND = "#2866c8"
 FULL = "#8b95a3"
 UNIFORM = "#d9822b"
 SCRATCH = "#7a4fb5"
+L1 = "#23876c"
 PALE = "#d5dfef"
 
 ON_PAGE = {
@@ -30,6 +31,7 @@ ON_PAGE = {
     FULL: "var(--full)",
     UNIFORM: "var(--uniform)",
     SCRATCH: "var(--scratch)",
+    L1: "var(--l1)",
     PALE: "var(--pale)",
 }
 """Colour in a figure -> the variable of the page that replaces it, so that pages can be dark."""

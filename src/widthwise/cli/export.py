@@ -1,0 +1,50 @@
+"""``widthwise export RUN``: the found network as a file for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from widthwise.cli import VERBS
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Export the trained narrow network of a run folder, and say how well it agrees.
+
+    Args:
+        arguments: What follows the verb.
+
+    Returns:
+        Exit code.
+    """
+    parser = argparse.ArgumentParser(prog="widthwise export", description=VERBS["export"])
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder")
+    parser.add_argument(
+        "--format",
+        choices=("onnx", "torch_export"),
+        default="onnx",
+        help="onnx, or a program for torch.export.load (default: onnx)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="default: in the run folder, named like resnet20.dhp50_cifar10.onnx",
+    )
+    given = parser.parse_args(arguments)
+
+    from widthwise.export.runs import Format, export_run
+
+    exported = export_run(given.run, Format(given.format), given.out)
+    print(
+        f"{exported.path}\n"
+        f"{exported.bytes / 1e6:.2f} MB; largest difference from PyTorch on random inputs "
+        f"{exported.largest_difference:.1e}"
+    )
+    if "classes" not in exported.metadata:
+        print(
+            f"Note: the data set `{exported.metadata['data']}` is not on this machine, so the file "
+            "lacks class names and the normalisation of its input."
+        )
+    return 0

@@ -151,6 +151,8 @@ CASES: list[Case] = [
     _case(zoo_constants.ShapeInAttribute),
     _case(zoo_constants.TwoPartsOneAttribute),
     _case(zoo_constants.UnfoldFold),
+    _case(zoo_constants.MultipleOfAttribute, image(1, 6)),
+    _case(zoo_constants.SumOfAttributes, mixes_channels=True),
     _case(zoo_constants.Lstm, image(1, 3, 4, 6), mixes_channels=True),
     _case(zoo_constants.Gru, image(1, 5, 4), mixes_channels=True),
     _case(zoo_attention.LayerScale, mixes_channels=True),

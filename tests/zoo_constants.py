@@ -164,3 +164,38 @@ class TwoPartsOneAttribute(nn.Module):
         x, rest = F.relu(self.first(x)).split([self.part, self.dim - self.part], 1)
         gate, value = self.mix(x).split([self.gate, self.part], 1)
         return self.head(torch.cat([value * self.up(gate).sigmoid(), rest], 1))
+
+
+class MultipleOfAttribute(nn.Module):
+    """A linear layer seen as a map whose channels are a multiple of an attribute (generators)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 5
+        self.enter, self.norm = nn.Linear(6, 2 * 5 * 16), nn.BatchNorm2d(10)
+        self.up = nn.ConvTranspose2d(10, 4, 4, 2, 1)
+        self.head = Head(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x).view(-1, 2 * self.width, 4, 4)
+        return self.head(F.relu(self.up(F.relu(self.norm(x)))))
+
+
+class SumOfAttributes(nn.Module):
+    """Keys and values in one product, split by two attributes whose sum shapes it (HaloNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.key, self.value = 2, 3, 5
+        self.stem = conv_bn(3, 8)
+        self.to_q, self.to_kv = nn.Conv2d(8, 6, 1), nn.Conv2d(8, 16, 1)
+        self.head = Head(10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        count, space = x.shape[0], x.shape[2:]
+        q = self.to_q(x).reshape(count * self.heads, self.key, -1).transpose(1, 2)
+        kv = self.to_kv(x).reshape(count * self.heads, self.key + self.value, -1)
+        k, v = torch.split(kv, [self.key, self.value], dim=1)
+        y = v @ (q @ k * 0.1).softmax(-1).transpose(1, 2)
+        return self.head(y.reshape(count, self.heads * self.value, *space))

@@ -31,7 +31,7 @@ class ChannelShuffle(nn.Module):
 
 
 class RadixSoftmax(nn.Module):
-    """Split attention (ResNeSt): two groups must both stay, so each narrows by the same channels."""
+    """Split attention (ResNeSt): two groups must both stay, so both narrow alike."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -37,6 +37,25 @@ class At:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some indices of such a dim."""
+
+    whole: At
+    start: int
+    stop: int
+
+    @property
+    def place(self) -> Place:
+        """The call it is a dim of."""
+        return self.whole.place
+
+    def ids(self, call: Call) -> Ids | None:
+        """Return the ids of this part in one such call."""
+        ids = self.whole.ids(call)
+        return None if ids is None else ids[self.start : self.stop]
+
+
+@dataclass(frozen=True)
 class Reading:
     """An ambiguous call is read in the way of this number; see `Op.choice`."""
 
@@ -51,13 +70,13 @@ class Follow:
     module: str
     """Path of the module below the anchor."""
     attribute: str
-    sources: tuple[At | int, ...]
+    sources: tuple[At | Part | int, ...]
     """A dim for an integer; for a tuple or list, a dim or a constant per entry."""
 
     @property
     def place(self) -> Place:
         """The call whose dims are followed."""
-        return next(source.place for source in self.sources if isinstance(source, At))
+        return next(source.place for source in self.sources if isinstance(source, At | Part))
 
 
 @dataclass(frozen=True)
@@ -147,7 +166,7 @@ class Assumptions:
                 if place != follow.place:
                     continue
                 sizes = [
-                    source.ids(places[-1]) if isinstance(source, At) else source
+                    source.ids(places[-1]) if isinstance(source, At | Part) else source
                     for source in follow.sources
                 ]
                 path = f"{anchor}.{follow.module}".strip(".")

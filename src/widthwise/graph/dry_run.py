@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.copying import narrow_module
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, numbers_in, run, without_values
+from widthwise.graph.mode import Frames, numbers_in, without_values
+from widthwise.graph.shapes import run
 from widthwise.graph.sheet import Call
 from widthwise.graph.units import Units
 from widthwise.rules import Label
@@ -54,6 +55,12 @@ class _Stop(Exception):
 
 
 class _Rehearsal(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch's hook for modes. Its default guards every call against torch.compile, and imports
+        # the compiler for that: two seconds for the first trace of a process.
+        return False
+
     def __init__(
         self,
         calls: Sequence[Call],

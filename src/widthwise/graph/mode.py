@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from widthwise.graph.shapes import run
 from widthwise.rules import Label, Op, blank, lookup
 from widthwise.rules.op import Ledger
 
@@ -102,6 +103,12 @@ class LabelMode(TorchDispatchMode):
         on_meta: Whether tensors that are not on the meta device are moved there first.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch's hook for modes. Its default guards every call against torch.compile, and imports
+        # the compiler for that: two seconds for the first trace of a process.
+        return False
+
     def __init__(
         self,
         frames: Frames,
@@ -169,45 +176,6 @@ def plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-_ELEMENTWISE = {
-    operator: operator.default if "default" in operator.overloads() else operator.Tensor
-    for operator in (
-        torch.ops.aten.add,
-        torch.ops.aten.sub,
-        torch.ops.aten.mul,
-        torch.ops.aten.div,
-        torch.ops.aten.relu,
-        torch.ops.aten.sigmoid,
-        torch.ops.aten.tanh,
-        torch.ops.aten.gelu,
-        torch.ops.aten.silu,
-    )
-}
-
-
-def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run an operator."""
-    # PyTorch computes shapes of these in Python on the meta device, at 0.3 to 2 ms a call: most of
-    # the time of a trace.
-    if isinstance(args[0] if args else None, Tensor) and args[0].is_meta:
-        if func is torch.ops.aten.native_batch_norm.default and not args[5]:
-            channels = args[0].new_empty(args[0].shape[1])
-            return torch.empty_like(args[0]), channels, torch.empty_like(channels)
-        if _ELEMENTWISE.get(func.overloadpacket) is func and _are_alike(args):
-            return torch.empty_like(args[0])
-    return func(*args, **kwargs)
-
-
-def _are_alike(args: Sequence[Any]) -> bool:
-    """Tell whether the tensors among arguments are floats of one shape, dtype and layout."""
-    first = args[0]
-    return bool(first.is_floating_point()) and all(
-        arg.shape == first.shape and arg.dtype == first.dtype and arg.stride() == first.stride()
-        for arg in args[1:]
-        if isinstance(arg, Tensor)
-    )
 
 
 def numbers_in(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[float, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import permutations
 from typing import TypeGuard
 
 import numpy as np
@@ -15,12 +16,13 @@ from widthwise.graph.assumptions import (
     Divide,
     Equal,
     Follow,
+    Part,
     Reading,
     anchor_of,
 )
 from widthwise.graph.dry_run import Failure
 from widthwise.graph.sheet import Call
-from widthwise.graph.units import Units
+from widthwise.graph.units import OUTPUT, Units
 from widthwise.rules import Ids
 
 _MOST_PARTNERS = 4
@@ -58,6 +60,7 @@ def remedies(
     yield from ([one] for one in constants)
     if len(constants) > 1:
         yield constants
+    yield from _parts(narrowed, around)
     yield from ([equal] for equal in _equals(calls, failure, narrowed, units, kept_ids))
     reading = assumptions.readings.get(call.place, 0)
     yield from ([Reading(call.place, n)] for n in range(call.options) if n != reading)
@@ -68,24 +71,38 @@ def remedies(
                 yield [follow, divide]
 
 
-def refinements(calls: Sequence[Call], units: Units) -> Iterator[Sequence[Assumption]]:
-    """Propose other readings of calls that run, but have tied a whole dim into one unit.
+def refinements(
+    calls: Sequence[Call], units: Units, tried: Collection[Reading]
+) -> Iterator[Reading]:
+    """Propose other readings of calls that run, but leave nothing or a single unit to narrow.
 
     Args:
         calls: The calls of the full run.
         units: Units under the present readings.
+        tried: What has been tried already.
 
     Yields:
-        Assumptions to try; they are worth keeping if more units come out.
+        Readings to try; one is worth keeping if more units come out.
     """
+    stuck = np.zeros(units.count, bool)
+    for axis in units.axes.values():
+        stuck[axis.units] = axis.width == 1 or axis.frozen not in (None, OUTPUT)
     seen = set()
     for call in calls:
-        if call.options < 2 or call.place in seen or call.name != "aten.convolution":
+        if call.options < 2 or call.place in seen:
             continue
-        rows = call.outputs[0][1]
-        if rows is not None and len(set(units.of_id[rows].tolist())) == 1:
+        given = {ids.tobytes() for label in call.inputs for ids in label if ids is not None}
+        made = [
+            set(units.of_id[ids].tolist())
+            for label in call.outputs
+            for ids in label
+            # The channels that a convolution makes are given too, in its weight.
+            if ids is not None and (call.is_convolution or ids.tobytes() not in given)
+        ]
+        if made and all(stuck[list(group)].all() for group in made):
             seen.add(call.place)
-            yield [Reading(call.place, 1)]
+            readings = [Reading(call.place, number) for number in range(call.options)]
+            yield from (each for each in readings if each not in tried)
 
 
 def _dims(call: Call) -> Iterator[tuple[At, Ids]]:
@@ -129,6 +146,35 @@ def _follows(
             elif isinstance(value, list | tuple) and all(map(_is_count, value)):
                 if sources := tuples.get(tuple(value)):
                     yield Follow(below, name, sources)
+
+
+def _parts(
+    narrowed: Sequence[tuple[At, Ids]], around: Sequence[tuple[str, nn.Module]]
+) -> Iterator[Sequence[Assumption]]:
+    """Yield attributes of which a size is a multiple (``4 * self.width``) or a sum."""
+    sizes: dict[int, At] = {}
+    for at, ids in narrowed:
+        sizes.setdefault(len(ids), at)
+    counts = [
+        (below, name, value)
+        for below, module in around
+        for name, value in vars(module).items()
+        if _is_count(value) and value > 1
+    ]
+    for (below, name, value), (also, other, rest) in permutations(counts, 2):
+        if (at := sizes.get(value + rest)) and below == also:
+            yield [
+                Follow(below, name, (Part(at, 0, value),)),
+                Follow(below, other, (Part(at, value, value + rest),)),
+            ]
+    multiples = [
+        (size // value, below, name, value, at)
+        for size, at in sizes.items()
+        for below, name, value in counts
+        if value < size and size % value == 0
+    ]
+    for times, below, name, value, at in sorted(multiples, key=lambda found: found[0]):
+        yield [Divide(at, times), Follow(below, name, (Part(at, 0, value),))]
 
 
 def _meet_again(

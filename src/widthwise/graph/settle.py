@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from widthwise import errors
-from widthwise.graph.assumptions import Freeze
+from widthwise.graph.assumptions import Freeze, Reading
 from widthwise.graph.dry_run import Success
 from widthwise.graph.remedies import refinements, remedies
 from widthwise.graph.sheet import Call
@@ -30,6 +30,22 @@ def settle(study: Study) -> tuple[Units, bool]:
     Raises:
         TraceError: If the network does not run the same way twice.
     """
+    units, success = _settled(study)
+    tried: set[Reading] = set()
+    while reading := next(refinements(study.sheet.calls, units, tried), None):
+        tried.add(reading)
+        before = study.assumptions
+        study.assume(before.plus(reading))
+        finer, verdict = _settled(study)
+        if _free(finer) > _free(units):
+            units, success = finer, verdict
+        else:
+            study.assume(before)
+    return units, success.rescales
+
+
+def _settled(study: Study) -> tuple[Units, Success]:
+    """Mend or freeze what fails until nothing does."""
     units = study.units()
     outcome = _trials(study, units)
     while isinstance(outcome, Stumble):
@@ -37,16 +53,7 @@ def settle(study: Study) -> tuple[Units, bool]:
             _freeze(study, units, outcome)
         units = study.units()
         outcome = better or _trials(study, units)
-    for proposal in refinements(study.sheet.calls, units):
-        before = study.assumptions
-        study.assume(before.plus(*proposal))
-        finer = study.units()
-        verdict = _trials(study, finer)
-        if isinstance(verdict, Success) and _free(finer) > _free(units):
-            units, outcome = finer, verdict
-        else:
-            study.assume(before)
-    return units, outcome.rescales
+    return units, outcome
 
 
 def _free(units: Units) -> int:

@@ -55,6 +55,11 @@ class Call:
         """The operator's short name, such as ``aten.view``."""
         return str(self.place.operator).rpartition(".")[0]
 
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the operator is a convolution."""
+        return self.name == "aten.convolution"
+
 
 @dataclass
 class Sheet:

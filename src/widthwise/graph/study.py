@@ -16,11 +16,10 @@ from widthwise.graph.dry_run import Failure, Success, rehearse
 from widthwise.graph.inputs import Inputs
 from widthwise.graph.mode import Frames, LabelMode
 from widthwise.graph.sheet import Call, Cost, Sheet
-from widthwise.graph.units import Units, solve
+from widthwise.graph.units import OUTPUT, Units, solve
 from widthwise.rules import Ids
 from widthwise.rules.labels import all_ids
 
-_OUTPUT = "network output"
 _UNUSED = "not used in the forward pass"
 
 
@@ -113,7 +112,7 @@ class Study:
         for leaf in tree_flatten(result)[0]:
             if isinstance(leaf, Tensor):
                 for ids in all_ids(sheet.label(leaf)):
-                    sheet.frozen.insert(0, (ids, _OUTPUT))
+                    sheet.frozen.insert(0, (ids, OUTPUT))
 
     def calls(self, number: int) -> Sequence[Call]:
         """Return the calls of one pass."""

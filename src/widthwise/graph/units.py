@@ -15,6 +15,9 @@ import numpy as np
 from widthwise.graph.sheet import Sheet, Slot
 from widthwise.rules import Ids
 
+OUTPUT = "network output"
+"""Why the channels of outputs are frozen."""
+
 
 @dataclass(frozen=True)
 class Axis:

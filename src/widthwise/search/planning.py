@@ -36,8 +36,8 @@ def plan(
         score: A number per unit, low goes first, such as ``ww.scores.L1()``.
         budget: What the plan may cost at most, such as ``ww.Macs(0.5)``, or several.
         min_width: Units that every axis keeps at least.
-        min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of axes,
-            such as ``{"fc*": 0.4}``.
+        min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
+            axes, such as ``{"fc*": 0.4}``.
         round_to: Channels of every narrowed axis are a multiple of this.
         include: Names or globs of axes that may be narrowed; all that are free by default.
         exclude: Names or globs of axes that may not.

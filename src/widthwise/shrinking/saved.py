@@ -34,8 +34,8 @@ def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    # Shared tensors appear under each of their names, so each gets memory of its own here; the format
-    # stores plain order only, whatever the order in memory (channels_last).
+    # Shared tensors appear under each of their names, so each gets memory of its own here; and the
+    # format stores plain order only, whatever the order in memory (channels_last).
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in small.state_dict().items()

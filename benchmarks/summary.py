@@ -1,4 +1,4 @@
-"""Write the table of results in the README from the files in results/; a test holds it to them."""
+"""Write the tables of results in the README from the files in results/; a test holds it to them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from widthwise.report.records import TITLES
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
+COMPARE_START = "<!-- made by benchmarks/summary.py from cifar10_resnet20_compare -->"
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -53,13 +56,41 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def compare_table() -> str:
+    """Return the table of the comparison on CIFAR-10, with seeds and the machine under it."""
+    group = _load("cifar10_resnet20_compare/compare")["groups"][0]
+    lines = [
+        "| network | test accuracy | found minus it | MACs | parameters |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, stage in group["stages"].items():
+        accuracy, minus = stage["accuracy"], stage["found_minus"]
+        difference = "" if minus is None else f"{100 * minus['mean']:+.1f} ± {100 * minus['std']:.1f}"
+        lines.append(
+            f"| {TITLES[name]} | {100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f} % | "
+            f"{difference} | {stage['macs_fraction']:.0%} | {stage['params_fraction']:.0%} |"
+        )
+    where = group["runs"][0]["environment"]
+    epochs = {stage["epochs"] for stage in group["stages"].values()}
+    listed = ", ".join(map(str, group["seeds"]))
+    lines += [
+        "",
+        f"Mean and standard deviation over seeds {listed}, accuracy of the last epoch; "
+        f"{' or '.join(f'{number:g}' for number in sorted(epochs))} epochs each "
+        f"({where['processor']}, torch {where['packages']['torch']}).",
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Replace the table in the README."""
+    """Replace the tables in the README."""
     text = README.read_text(encoding="utf-8")
-    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    new = pattern.sub(lambda _: f"{START}\n{table()}\n{END}", text)
-    README.write_text(new, encoding="utf-8")
-    print(table())
+    for start, lines in ((START, table()), (COMPARE_START, compare_table())):
+        pattern = re.compile(f"{re.escape(start)}.*?{re.escape(END)}", re.DOTALL)
+        replacement = f"{start}\n{lines}\n{END}"
+        text = pattern.sub(lambda _, new=replacement: new, text)
+        print(lines)
+    README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from widthwise.graph.inputs import Inputs
 from widthwise.graph.mode import Place
 from widthwise.graph.sheet import Cost
 from widthwise.graph.units import Axis, Units
+from widthwise.graph.wishes import Wishes
 from widthwise.rules import Ids
 
 
@@ -37,6 +38,7 @@ class ChannelGraph:
             in-channels of a weight.
         readings: Which reading of an ambiguous call the dry run settled on.
         notes: What the trace wants its reader to know.
+        wishes: What the user asked to freeze and to tie.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ChannelGraph:
         mixes: bool,
         notes: tuple[str, ...],
         followed: tuple[tuple[str, str], ...],
+        wishes: Wishes,
     ) -> None:
         self._model = weakref.ref(model)
         self.model_name = type(model).__name__
@@ -64,6 +67,7 @@ class ChannelGraph:
         self.notes = notes
         self.readings = readings
         self.consumers = MappingProxyType(dict(consumers))
+        self.wishes = wishes
         self._followed = followed
         self._macs = macs
         self._activations = activations

@@ -162,10 +162,11 @@ def _parts(
         if _is_count(value) and value > 1
     ]
     for (below, name, value), (also, other, rest) in permutations(counts, 2):
-        if (at := sizes.get(value + rest)) and below == also:
+        total = sizes.get(value + rest)
+        if total is not None and below == also:
             yield [
-                Follow(below, name, (Part(at, 0, value),)),
-                Follow(below, other, (Part(at, value, value + rest),)),
+                Follow(below, name, (Part(total, 0, value),)),
+                Follow(below, other, (Part(total, value, value + rest),)),
             ]
     multiples = [
         (size // value, below, name, value, at)

@@ -17,6 +17,7 @@ from widthwise.graph.inputs import Inputs
 from widthwise.graph.mode import Frames, LabelMode
 from widthwise.graph.sheet import Call, Cost, Sheet
 from widthwise.graph.units import OUTPUT, Units, solve
+from widthwise.graph.wishes import Wishes
 from widthwise.rules import Ids
 from widthwise.rules.labels import all_ids
 
@@ -68,6 +69,7 @@ class Study:
     Attributes:
         passes: Forward passes to follow, the evaluation pass first.
         on_meta: Whether they run on the meta device.
+        wishes: What the user asks to freeze and to tie.
         notes: For the reader of the report.
         assumptions: What is assumed about the code so far.
         sheet: What the passes wrote down.
@@ -77,6 +79,7 @@ class Study:
 
     passes: list[Pass]
     on_meta: bool
+    wishes: Wishes = field(default_factory=Wishes)
     notes: list[str] = field(default_factory=list)
     assumptions: Assumptions = field(default_factory=Assumptions)
     sheet: Sheet = field(default_factory=Sheet)
@@ -91,6 +94,7 @@ class Study:
             ForwardError: If the network's forward fails.
         """
         self.sheet = Sheet.of(self.passes[0].twin)
+        self.wishes.write(self.sheet, self.passes[0].twin)
         self._bounds = [0]
         for number, each in enumerate(self.passes):
             self._run(each)

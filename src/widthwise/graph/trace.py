@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,10 +21,17 @@ from widthwise.graph.settle import settle
 from widthwise.graph.sheet import Cost
 from widthwise.graph.study import ForwardError, Pass, Study
 from widthwise.graph.units import Units
+from widthwise.graph.wishes import Wishes
 from widthwise.rules import Ids
 
 
-def trace(model: nn.Module, example_inputs: Any) -> ChannelGraph:
+def trace(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    freeze: Iterable[str] = (),
+    tie: Iterable[Iterable[str]] = (),
+) -> ChannelGraph:
     """Find out which channels of a network are tied together.
 
     The forward runs once on the meta device, where tensors have shapes but no values, and then
@@ -37,12 +44,17 @@ def trace(model: nn.Module, example_inputs: Any) -> ChannelGraph:
         model: Any module, on any device, also ``meta``.
         example_inputs: A tensor, a tuple of inputs, or a dict of keyword inputs, as the model is
             called with.
+        freeze: Modules or tensors, by name or glob, whose tensors must keep their shapes: what code
+            outside of this network relies on. (To leave out axes in one plan, see `plan`.)
+        tie: Groups of layers, by path, whose output channels must be kept or removed together,
+            index by index, such as ``[("student.conv", "teacher_adapter.conv")]``.
 
     Returns:
         The channel graph. ``print(graph)`` is the pre-flight report.
 
     Raises:
-        TraceError: If the forward fails on the example inputs, or the model cannot be copied.
+        TraceError: If the forward fails on the example inputs, the model cannot be copied, or a
+            name is not one of its modules.
 
     Example:
         >>> import torch, widthwise as ww
@@ -54,20 +66,23 @@ def trace(model: nn.Module, example_inputs: Any) -> ChannelGraph:
         12384
     """
     inputs = Inputs.of(example_inputs)
+    wishes = Wishes.of(freeze, tie)
     with _undisturbed():
-        study = _open_study(model, inputs)
+        study = _open_study(model, inputs, wishes)
         units, rescales = settle(study)
         return _to_graph(model, inputs, study, units, rescales=rescales)
 
 
-def _open_study(model: nn.Module, inputs: Inputs) -> Study:
+def _open_study(model: nn.Module, inputs: Inputs, wishes: Wishes) -> Study:
     """Make the first recording: on the meta device if that serves, else on real tensors."""
     kind = type(model).__name__
     twin = copy_module(model, to_meta)
     last: ForwardError | None = None
     for sample in _samples(inputs):
         try:
-            study = Study([Pass(twin, sample.to_meta(), training=False)], on_meta=True)
+            study = Study(
+                [Pass(twin, sample.to_meta(), training=False)], on_meta=True, wishes=wishes
+            )
             study.record()
             return _with_training_pass(study)
         except ForwardError as failure:
@@ -86,7 +101,8 @@ def _open_study(model: nn.Module, inputs: Inputs) -> Study:
     given = inputs.map(lambda tensor: _real(tensor).to(device))
     for sample in _samples(given):
         try:
-            study = Study([Pass(real, sample, training=False)], on_meta=False, notes=[note])
+            only = Pass(real, sample, training=False)
+            study = Study([only], on_meta=False, wishes=wishes, notes=[note])
             study.record()
             return _with_training_pass(study)
         except ForwardError as failure:
@@ -164,6 +180,7 @@ def _to_graph(
         mixes=rescales or any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),
         notes=tuple(study.notes),
         followed=tuple(study.assumptions.resized(sheet.calls)),
+        wishes=study.wishes,
     )
 
 

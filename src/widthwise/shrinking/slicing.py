@@ -7,6 +7,7 @@ from torch import nn
 from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.copying import named_tensors, narrow_module
 from widthwise.graph.inputs import Inputs
+from widthwise.graph.wishes import Wishes
 from widthwise.plans import Plan
 from widthwise.shrinking.proof import prove
 
@@ -55,4 +56,6 @@ def graph_of(model: nn.Module, plan: Plan) -> ChannelGraph:
     """Return the graph a plan was made from, or trace the network again as the plan says."""
     if plan.graph is not None and plan.graph.is_of(model):
         return plan.graph
-    return trace(model, Inputs.from_spec(dict(plan.inputs)))
+    wishes = Wishes.from_spec(plan.wishes)
+    inputs = Inputs.from_spec(dict(plan.inputs))
+    return trace(model, inputs, freeze=wishes.freeze, tie=wishes.tie)

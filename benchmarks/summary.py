@@ -65,7 +65,9 @@ def compare_table() -> str:
     ]
     for name, stage in group["stages"].items():
         accuracy, minus = stage["accuracy"], stage["found_minus"]
-        difference = "" if minus is None else f"{100 * minus['mean']:+.1f} ± {100 * minus['std']:.1f}"
+        difference = (
+            "" if minus is None else f"{100 * minus['mean']:+.1f} ± {100 * minus['std']:.1f}"
+        )
         lines.append(
             f"| {TITLES[name]} | {100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f} % | "
             f"{difference} | {stage['macs_fraction']:.0%} | {stage['params_fraction']:.0%} |"

@@ -1,0 +1,118 @@
+"""How far Widthwise reaches beside its peers: every network people have, under the same limits.
+
+Run `python benchmarks/reach.py widthwise` (hours on a core; it goes on where it was stopped), then
+the same with `torch_pruning` and `fastnas` where they are installed, then `python
+benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks.
+
+The list: of every model file of timm the smallest and a middle variant of up to 100 M parameters
+(`reach_models.json`; `--list` makes it anew), all of torchvision, and `handwritten.py`. Each
+network runs in a process of its own, at most 60 seconds and 10 GiB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from handwritten import NETWORKS
+from harness import RESULTS, environment
+from reach_one import TOOLS
+
+HERE = Path(__file__).parent
+MODELS = HERE / "reach_models.json"
+SECONDS = 60
+MOST_PARAMETERS = 100e6
+
+
+def timm_models() -> dict[str, list[str]]:
+    """Choose the smallest and a middle variant of every model file of timm."""
+    import timm
+
+    chosen = {}
+    for module in timm.list_modules():
+        sizes = []
+        for name in timm.list_models(module=module):
+            try:
+                with torch.device("meta"):
+                    model = timm.create_model(name)
+            except (RuntimeError, NotImplementedError, ValueError, TypeError, AssertionError):
+                continue
+            sizes.append((sum(p.numel() for p in model.parameters()), name))
+        names = [name for size, name in sorted(sizes) if size <= MOST_PARAMETERS]
+        if names:
+            chosen[module] = list(dict.fromkeys([names[0], names[len(names) // 2]]))
+    return chosen
+
+
+def all_names() -> list[str]:
+    """Return every network of the list."""
+    import torchvision
+
+    chosen = json.loads(MODELS.read_text())
+    ours = [f"timm/{name}" for names in chosen.values() for name in names]
+    theirs = [
+        f"torchvision/{name}"
+        for name in torchvision.models.list_models()
+        if not name.startswith("quantized_")
+    ]
+    return [*(f"handwritten/{name}" for name in NETWORKS), *theirs, *ours]
+
+
+def measure(tool: str, name: str) -> dict[str, Any]:
+    """Take one network through one tool, in a process of its own.
+
+    Args:
+        tool: A key of `TOOLS`.
+        name: A network of the list.
+
+    Returns:
+        What it printed, or why it printed nothing.
+    """
+    command = [sys.executable, str(HERE / "reach_one.py"), tool, name]
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=HERE
+        )
+        last = done.stdout.strip().splitlines()[-1:]
+        row = json.loads(last[0]) if last and last[0].startswith("{") else None
+        if row is None:
+            error = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            row = {"failure": f"the process died: {error[0]}"[:300]}
+    except subprocess.TimeoutExpired:
+        row = {"failure": f"more than {SECONDS} s"}
+    return {"name": name, **row, "process_s": round(time.perf_counter() - start, 1)}
+
+
+def main() -> None:
+    """Measure what has not been measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tool", choices=TOOLS)
+    parser.add_argument("--only", metavar="GLOB", default="*")
+    parser.add_argument("--list", action="store_true", help="choose timm's models anew first")
+    given = parser.parse_args()
+    if given.list:
+        MODELS.write_text(json.dumps(timm_models(), indent=1) + "\n")
+    path = RESULTS / f"reach_{given.tool}.json"
+    done = json.loads(path.read_text())["rows"] if path.exists() else []
+    seen = {row["name"] for row in done}
+    for name in all_names():
+        if name in seen or not fnmatch.fnmatch(name, given.only):
+            continue
+        done.append(measure(given.tool, name))
+        print(json.dumps(done[-1]), flush=True)
+        # After every network, so that stopping loses nothing.
+        content = {"environment": environment(), "rows": done}
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

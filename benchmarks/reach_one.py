@@ -1,0 +1,203 @@
+"""One network through one tool, in a process of its own; prints a line of JSON. See `reach.py`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+GIB = 2**30
+
+
+def build(name: str) -> tuple[nn.Module, Any]:
+    """Build a network with random weights, in eval mode, and what it is called with.
+
+    Args:
+        name: ``timm/NAME``, ``torchvision/NAME`` or ``handwritten/NAME``.
+
+    Returns:
+        The network and its example inputs.
+    """
+    source, _, short = name.partition("/")
+    torch.manual_seed(0)
+    if source == "timm":
+        import timm
+
+        model = timm.create_model(short).eval()
+        return model, _noise(1, *model.pretrained_cfg["input_size"])
+    if source == "torchvision":
+        return _torchvision(short)
+    from handwritten import NETWORKS
+
+    entry = NETWORKS[short]
+    return entry.build().eval(), entry.inputs()
+
+
+def _torchvision(name: str) -> tuple[nn.Module, Any]:
+    import torchvision
+
+    options: dict[str, Any] = {"weights": None}
+    module = torchvision.models.get_model_builder(name).__module__
+    if "detection" in module or "segmentation" in module:
+        options["weights_backbone"] = None
+    if name in ("googlenet", "inception_v3"):
+        options["init_weights"] = False
+    model = torchvision.models.get_model(name, **options).eval()
+    if "detection" in module:
+        return model, ([_noise(3, 256, 256)],)
+    if "video" in module:
+        frames = 16
+        return model, _noise(
+            1, 3, frames, 224 if "mvit" in name else 112, 224 if "mvit" in name else 112
+        )
+    if "optical_flow" in module:
+        return model, (_noise(1, 3, 128, 128), _noise(1, 3, 128, 128))
+    size = 299 if name == "inception_v3" else 224
+    return model, _noise(1, 3, size, size)
+
+
+def _noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def with_widthwise(model: nn.Module, inputs: Any) -> dict[str, Any]:
+    """Trace, cut to half the MACs, and to half of every axis; prove both.
+
+    Args:
+        model: The network.
+        inputs: What it is called with.
+
+    Returns:
+        The measurements.
+    """
+    import widthwise as ww
+    from widthwise.plans import Plan
+    from widthwise.shrinking import prove
+
+    # What the first trace of a process imports is not the network's.
+    ww.trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)), torch.zeros(1, 3, 8, 8))
+    before = _peak()
+    start = time.perf_counter()
+    graph = ww.trace(model, inputs)
+    row: dict[str, Any] = {
+        "trace_s": round(time.perf_counter() - start, 3),
+        "trace_mib": round((_peak() - before) / 2**20),
+        "axes": len(graph.axes),
+        "frozen_share": round(1 - float(graph.free.sum()) / graph.unit_count, 4),
+        "frozen": [
+            {"axis": axis.name, "width": axis.width, "reason": axis.frozen}
+            for axis in graph.axes.values()
+            if axis.frozen not in (None, "network output")
+        ],
+        "smallest_macs": round(graph.macs(graph.smallest()) / graph.macs(), 4),
+        "attention": any("attention" in type(m).__name__.lower() for m in model.modules()),
+    }
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5))
+    small = ww.shrink(model, plan, verify=False)
+    proof = prove(model, small, graph, plan.mask(graph))
+    row |= {
+        "kept_macs": round(plan.macs() / plan.full_macs, 4),
+        "proof_error": proof.error,
+        "proof_dtype": str(proof.dtype).removeprefix("torch."),
+    }
+    half = graph.everything.copy()
+    for axis in graph.axes.values():
+        if axis.frozen is None:
+            half[axis.units.start + (axis.width + 1) // 2 : axis.units.stop] = False
+    small = ww.shrink(model, Plan.of(graph, half), verify=False)
+    row |= {
+        "half_params": round(graph.params(half) / graph.params(), 4),
+        "half_proof_error": prove(model, small, graph, half).error,
+    }
+    return row
+
+
+def with_torch_pruning(model: nn.Module, inputs: Any) -> dict[str, Any]:
+    """Cut half of the channels with Torch-Pruning's defaults, output layer ignored.
+
+    Args:
+        model: The network. Changed in place.
+        inputs: What it is called with.
+
+    Returns:
+        The measurements.
+    """
+    import torch_pruning as tp
+
+    def size() -> int:
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    last = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    full = size()
+    pruner = tp.pruner.BasePruner(
+        model,
+        inputs,
+        importance=tp.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=0.5,
+        ignored_layers=[last],
+    )
+    pruner.step()
+    with torch.no_grad():
+        model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    return {"half_params": round(size() / full, 4)}
+
+
+def with_fastnas(model: nn.Module, inputs: Any) -> dict[str, Any]:
+    """Convert with ModelOpt's FastNAS, take the smallest network it offers, and run it.
+
+    Args:
+        model: The network. Changed in place.
+        inputs: What it is called with.
+
+    Returns:
+        The measurements.
+    """
+    import modelopt.torch.nas as mtn
+
+    full = sum(parameter.numel() for parameter in model.parameters())
+    space = mtn.convert(model, mode="fastnas")
+    mtn.sample(space, sample_func=min)
+    small = mtn.export(space)
+    with torch.no_grad():
+        small(*inputs) if isinstance(inputs, tuple) else small(inputs)
+    return {"half_params": round(sum(p.numel() for p in small.parameters()) / full, 4)}
+
+
+TOOLS: dict[str, Callable[[nn.Module, Any], dict[str, Any]]] = {
+    "widthwise": with_widthwise,
+    "torch_pruning": with_torch_pruning,
+    "fastnas": with_fastnas,
+}
+"""Name of a tool -> what takes a network through it."""
+
+
+def _peak() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """Run one tool on one network under a memory limit; the caller limits the time."""
+    tool, name = sys.argv[1:]
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    np.seterr(all="ignore")
+    resource.setrlimit(resource.RLIMIT_DATA, (10 * GIB, 10 * GIB))
+    try:
+        row = TOOLS[tool](*build(name))
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        row = {"failure": f"{type(error).__name__}: {text[0] if text else ''}"[:300]}
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

@@ -32,9 +32,9 @@ def page() -> str:
         [
             "# Reach",
             "",
-            "Every network of the list is traced, cut to half its MACs by L1 magnitude, cut to half",
-            "of every axis, and both cuts are proven. How the list is chosen and what the limits are",
-            "is said in `benchmarks/reach.py`, which makes this page with `reach_page.py`.",
+            "Every network of the list is traced, cut to half its MACs by L1 magnitude, and to",
+            "half of every axis; both cuts are proven. `benchmarks/reach.py` says how the list is",
+            "chosen and what the limits are; `reach_page.py` makes this page.",
             "",
             *_summary(ours, peers),
             "",

@@ -1,8 +1,8 @@
 """Did a DHP search learn, or did it keep what it started with? Reads finished runs.
 
-`python benchmarks/latents_kept.py RUN...` compares, for every searched unit, the magnitude that its
-latent was initialised with and whether the plan keeps it: the area under the ROC curve is 0.5 if the
-initialisation says nothing about the outcome, and 1 if it decides everything. Writes
+`python benchmarks/latents_kept.py RUN...` compares, for every searched unit, the magnitude its
+latent was initialised with and whether the plan keeps it. The area under the ROC curve is 0.5 if
+the initialisation says nothing about the outcome, and 1 if it decides everything. Writes
 results/latents_kept.json.
 """
 

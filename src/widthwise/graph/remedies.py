@@ -21,6 +21,7 @@ from widthwise.graph.assumptions import (
     anchor_of,
 )
 from widthwise.graph.dry_run import Failure
+from widthwise.graph.mode import Place
 from widthwise.graph.sheet import Call
 from widthwise.graph.units import OUTPUT, Units
 from widthwise.rules import Ids
@@ -72,13 +73,17 @@ def remedies(
 
 
 def refinements(
-    calls: Sequence[Call], units: Units, tried: Collection[Reading]
+    calls: Sequence[Call],
+    units: Units,
+    readings: Mapping[Place, int],
+    tried: Collection[Reading],
 ) -> Iterator[Reading]:
     """Propose other readings of calls that run, but leave nothing or a single unit to narrow.
 
     Args:
         calls: The calls of the full run.
         units: Units under the present readings.
+        readings: The present readings, where they are not the first.
         tried: What has been tried already.
 
     Yields:
@@ -101,8 +106,10 @@ def refinements(
         ]
         if made and all(stuck[list(group)].all() for group in made):
             seen.add(call.place)
-            readings = [Reading(call.place, number) for number in range(call.options)]
-            yield from (each for each in readings if each not in tried)
+            for number in range(call.options):
+                reading = Reading(call.place, number)
+                if number != readings.get(call.place, 0) and reading not in tried:
+                    yield reading
 
 
 def _dims(call: Call) -> Iterator[tuple[At, Ids]]:

@@ -15,6 +15,9 @@ from widthwise.graph.study import Study, Stumble
 from widthwise.graph.units import Units
 from widthwise.rules.labels import all_ids
 
+_MOST_REFINEMENTS = 4
+"""Each takes several dry runs, and the first ones are by far the most likely to help."""
+
 
 def settle(study: Study) -> tuple[Units, bool]:
     """Find assumptions under which narrow networks run.
@@ -32,9 +35,12 @@ def settle(study: Study) -> tuple[Units, bool]:
     """
     units, success = _settled(study)
     tried: set[Reading] = set()
-    while reading := next(refinements(study.sheet.calls, units, tried), None):
-        tried.add(reading)
+    while len(tried) < _MOST_REFINEMENTS:
         before = study.assumptions
+        reading = next(refinements(study.sheet.calls, units, before.readings, tried), None)
+        if reading is None:
+            break
+        tried.add(reading)
         study.assume(before.plus(reading))
         finer, verdict = _settled(study)
         if _free(finer) > _free(units):

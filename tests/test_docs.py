@@ -57,5 +57,7 @@ def test_examples_run(script: Path, tmp_path: Path) -> None:
 
 
 def test_measured_figures_are_those_of_the_result_files() -> None:
-    """The README's table is what benchmarks/summary.py makes of benchmarks/results."""
-    assert summary.table() in summary.README.read_text(encoding="utf-8")
+    """The README's tables are what benchmarks/summary.py makes of benchmarks/results."""
+    readme = summary.README.read_text(encoding="utf-8")
+    assert summary.table() in readme
+    assert summary.compare_table() in readme

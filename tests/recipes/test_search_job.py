@@ -351,3 +351,14 @@ def test_two_processes_share_every_epoch(tmp_path: Path) -> None:
     assert found["macs"] == ww.Plan.load(folder / "plan.json").macs()
     assert found["epochs"] == uniform["epochs"] == 4
     assert (folder / "report.html").exists()
+
+
+def test_a_refused_start_does_not_block_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After an option that does not fit, the mended command runs into the same folder."""
+    folder = tmp_path / "run"
+    assert search(folder, "--model.options.num_classes", "7") == 2
+    assert search(folder, "--compare", "[]") == 0
+    assert "num_classes: 7" not in (folder / "config.yaml").read_text()
+    assert search(folder) == 2

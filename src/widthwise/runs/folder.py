@@ -53,6 +53,9 @@ METRICS = (
 [0, 1]; the fractions are what a search has reached, of the full network."""
 
 
+_SETTINGS = ("config.yaml", "environment.json")
+
+
 class RunFolder:
     """One run folder, held by this process until it is closed or ends.
 
@@ -91,7 +94,7 @@ class RunFolder:
             else:
                 # First, because its presence says that there is a run to resume.
                 write_file(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
-            if not (path / "environment.json").exists():
+            if not (resume and (path / "environment.json").exists()):
                 write_json(path / "environment.json", dict(environment))
         except BaseException:
             self.close()
@@ -164,8 +167,11 @@ def _check_state(path: Path, *, resume: bool) -> None:
             f"There is no run to resume in `{path}`: it has no config.yaml.\n"
             "Hint: leave out `--resume` to start a run there."
         )
-    # Hidden files are the lock, and what a start killed before its first file has left.
-    started = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
+    # Hidden files are the lock, and what a start killed before its first file has left. A run that
+    # was refused for its data or options has left its settings only, and may be started again.
+    started = path.is_dir() and any(
+        not p.name.startswith(".") and p.name not in _SETTINGS for p in path.iterdir()
+    )
     if started and not resume:
         raise RunError(
             f"The run folder `{path}` is not empty.\n"

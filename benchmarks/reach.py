@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,7 @@ def all_names() -> list[str]:
 
     chosen = json.loads(MODELS.read_text())
     ours = [f"timm/{name}" for names in chosen.values() for name in names]
-    theirs = [
-        f"torchvision/{name}"
-        for name in torchvision.models.list_models()
-        if not name.startswith("quantized_")
-    ]
+    theirs = [f"torchvision/{name}" for name in torchvision.models.list_models()]
     return [*(f"handwritten/{name}" for name in NETWORKS), *theirs, *ours]
 
 
@@ -97,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tool", choices=TOOLS)
     parser.add_argument("--only", metavar="GLOB", default="*")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once, one core each")
     parser.add_argument("--list", action="store_true", help="choose timm's models anew first")
     given = parser.parse_args()
     if given.list:
@@ -104,14 +102,15 @@ def main() -> None:
     path = RESULTS / f"reach_{given.tool}.json"
     done = json.loads(path.read_text())["rows"] if path.exists() else []
     seen = {row["name"] for row in done}
-    for name in all_names():
-        if name in seen or not fnmatch.fnmatch(name, given.only):
-            continue
-        done.append(measure(given.tool, name))
-        print(json.dumps(done[-1]), flush=True)
-        # After every network, so that stopping loses nothing.
-        content = {"environment": environment(), "rows": done}
-        path.write_text(json.dumps(content, indent=1) + "\n")
+    left = [n for n in all_names() if n not in seen and fnmatch.fnmatch(n, given.only)]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for future in as_completed([pool.submit(measure, given.tool, name) for name in left]):
+            done.append(future.result())
+            print(json.dumps(done[-1]), flush=True)
+            # After every network, so that stopping loses nothing.
+            content = {"environment": environment(), "rows": done}
+            path.write_text(json.dumps(content, indent=1) + "\n")
+
 
 
 if __name__ == "__main__":

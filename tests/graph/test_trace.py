@@ -129,14 +129,16 @@ def test_wrong_input_names_the_module_that_fails() -> None:
 def test_forward_that_is_not_a_function_of_its_inputs_is_refused() -> None:
     """A network that runs differently each time cannot be compared with itself."""
 
+    calls: list[int] = []
+
     class Fickle(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b, self.calls = nn.Linear(4, 4), nn.Linear(4, 2), [0]
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 2)
 
         def forward(self, x: Tensor) -> Tensor:
-            self.calls[0] += 1
-            for _ in range(self.calls[0]):
+            calls.append(1)
+            for _ in calls:
                 x = self.a(x)
             return self.b(x)
 

@@ -56,6 +56,24 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Times:
+    """Such a dim, several times over."""
+
+    once: At
+    times: int
+
+    @property
+    def place(self) -> Place:
+        """The call it is a dim of."""
+        return self.once.place
+
+    def ids(self, call: Call) -> Ids | None:
+        """Return the ids of this dim in one such call, repeated."""
+        ids = self.once.ids(call)
+        return None if ids is None else np.tile(ids, self.times)
+
+
+@dataclass(frozen=True)
 class Reading:
     """An ambiguous call is read in the way of this number; see `Op.choice`."""
 
@@ -70,13 +88,13 @@ class Follow:
     module: str
     """Path of the module below the anchor."""
     attribute: str
-    sources: tuple[At | Part | int, ...]
+    sources: tuple[At | Part | Times | int, ...]
     """A dim for an integer; for a tuple or list, a dim or a constant per entry."""
 
     @property
     def place(self) -> Place:
         """The call whose dims are followed."""
-        return next(source.place for source in self.sources if isinstance(source, At | Part))
+        return next(source.place for source in self.sources if not isinstance(source, int))
 
 
 @dataclass(frozen=True)
@@ -97,9 +115,9 @@ class Divide:
 
 @dataclass(frozen=True)
 class Freeze:
-    """All ids that a call touches are frozen."""
+    """All ids that a call touches are frozen, or those of one dim."""
 
-    place: Place
+    where: Place | At
     reason: str
 
 
@@ -115,7 +133,7 @@ class Assumptions:
     follows: tuple[Follow, ...] = ()
     equals: tuple[Equal, ...] = ()
     divides: tuple[Divide, ...] = ()
-    frozen: Mapping[Place, str] = field(default_factory=lambda: MappingProxyType({}))
+    frozen: Mapping[Place | At, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def plus(self, *added: Assumption) -> Assumptions:
         """Return the set with more assumptions."""
@@ -131,7 +149,7 @@ class Assumptions:
                 case Divide():
                     new = replace(new, divides=(*new.divides, one))
                 case Freeze():
-                    new = replace(new, frozen={one.place: one.reason, **new.frozen})
+                    new = replace(new, frozen={one.where: one.reason, **new.frozen})
         return new
 
     def ties(self, calls: Sequence[Call]) -> Iterator[tuple[Ids, Ids]]:
@@ -166,7 +184,7 @@ class Assumptions:
                 if place != follow.place:
                     continue
                 sizes = [
-                    source.ids(places[-1]) if isinstance(source, At | Part) else source
+                    source if isinstance(source, int) else source.ids(places[-1])
                     for source in follow.sources
                 ]
                 path = f"{anchor}.{follow.module}".strip(".")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.copying import narrow_module
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, numbers_in, without_values
-from widthwise.graph.shapes import run
+from widthwise.graph.mode import Frames, numbers_in
 from widthwise.graph.sheet import Call
 from widthwise.graph.units import Units
+from widthwise.graph.values import Values
 from widthwise.rules import Label
 from widthwise.rules.op import shape_of
 
@@ -46,6 +47,8 @@ class Failure:
     """What went wrong, in one line."""
     before: bool = False
     """Whether it went wrong before that call, in code that was about to make it."""
+    size: tuple[int, int] | None = None
+    """The first size that was expected and the one that was found, where it was of that call."""
 
 
 class _Stop(Exception):
@@ -66,8 +69,7 @@ class _Rehearsal(TorchDispatchMode):
         calls: Sequence[Call],
         kept_ids: np.ndarray,
         frames: Frames,
-        *,
-        on_meta: bool,
+        values: Values,
     ) -> None:
         super().__init__()
         self.next = 0
@@ -75,7 +77,7 @@ class _Rehearsal(TorchDispatchMode):
         self._calls = calls
         self._kept = kept_ids
         self._frames = frames
-        self._on_meta = on_meta
+        self._values = values
         self._counts: dict[int, int] = {}
         # Some operators make a further call when nobody else holds their result, as the full run,
         # which labels results, always does.
@@ -85,14 +87,12 @@ class _Rehearsal(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._on_meta:
-            args, kwargs = without_values(args, kwargs)
         number = self.next
         if number >= len(self._calls) or self._calls[number].func is not func:
             self._stop(number - 1, f"what runs after it depends on the width (`{func}`)")
         call = self._calls[number]
         try:
-            result = run(func, args, kwargs)
+            result = self._values.run(func, args, kwargs)
         except Exception as error:
             self._stop(number, _one_line(error))
         self._held.append(result)
@@ -104,12 +104,15 @@ class _Rehearsal(TorchDispatchMode):
         ]
         found = [shape_of(output) for output in outputs]
         if found != expected:
-            self._stop(number, f"gives {_shapes(found)} where {_shapes(expected)} is expected")
+            message = f"gives {_shapes(found)} where {_shapes(expected)} is expected"
+            self._stop(number, message, _first_difference(expected, found))
+        if expected != list(call.shapes) and (size := _first_emptied(call.shapes, expected)):
+            self._stop(number, "leaves no channel of those it takes", (size, 0))
         self.next += 1
         return result
 
-    def _stop(self, number: int, message: str) -> None:
-        raise _Stop(Failure(max(number, 0), self._frames.path, message))
+    def _stop(self, number: int, message: str, size: tuple[int, int] | None = None) -> None:
+        raise _Stop(Failure(max(number, 0), self._frames.path, message, size=size))
 
     def _expect(self, label: Label, shape: tuple[int, ...]) -> tuple[int, ...]:
         sizes = []
@@ -129,8 +132,7 @@ def rehearse(
     calls: Sequence[Call],
     units: Units,
     kept: np.ndarray,
-    *,
-    on_meta: bool,
+    values: Values,
 ) -> Success | Failure:
     """Run a network with some units removed, and compare with the full run.
 
@@ -140,14 +142,14 @@ def rehearse(
         calls: The calls of the full run.
         units: Units and axes.
         kept: Which units stay. Shape ``[units]``, bool.
-        on_meta: Whether tensors the forward makes are moved to the meta device.
+        values: Runs the operators.
 
     Returns:
         The first difference, if there is one.
     """
     small = narrow_module(twin, units.slots, units.resized, kept)
     frames = Frames(small)
-    mode = _Rehearsal(calls, kept[units.of_id], frames, on_meta=on_meta)
+    mode = _Rehearsal(calls, kept[units.of_id], frames, values)
     try:
         with torch.no_grad(), frames.follow(), mode:
             inputs.call(small)
@@ -157,13 +159,42 @@ def rehearse(
         # Raised between two calls: by the one to come, if that is the same module's.
         upcoming = mode.next < len(calls) and calls[mode.next].path == frames.path
         number = mode.next if upcoming else max(mode.next - 1, 0)
-        return Failure(number, frames.path, _one_line(error), before=upcoming)
+        path = _raised_in(error, small) or frames.path
+        return Failure(number, path, _one_line(error), before=upcoming)
     return Success(mode.rescales)
+
+
+def _raised_in(error: BaseException, model: nn.Module) -> str:
+    """Return the path of the module one of whose methods raised, which need not be `forward`."""
+    names = {id(module): name for name, module in model.named_modules()}
+    raised_in = ""
+    step = error.__traceback__
+    while step is not None:
+        raised_in = names.get(id(step.tb_frame.f_locals.get("self")), raised_in)
+        step = step.tb_next
+    return raised_in
 
 
 def _one_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else ''}"[:200].rstrip(": ")
+
+
+def _first_difference(
+    expected: Sequence[Sequence[int]], found: Sequence[Sequence[int]]
+) -> tuple[int, int] | None:
+    for one, other in zip(expected, found, strict=False):
+        for size, other_size in zip(one, other, strict=False):
+            if size != other_size:
+                return size, other_size
+    return None
+
+
+def _first_emptied(
+    full: Sequence[Sequence[int]], narrow: Sequence[Sequence[int]]
+) -> int | None:
+    pairs = zip(chain.from_iterable(full), chain.from_iterable(narrow), strict=True)
+    return next((size for size, other in pairs if size and not other), None)
 
 
 def _shapes(shapes: Sequence[Sequence[int]]) -> str:

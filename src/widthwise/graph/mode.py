@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from widthwise.graph.shapes import run
+from widthwise.graph.values import Values
 from widthwise.rules import Label, Op, blank, lookup
 from widthwise.rules.op import Ledger
 
@@ -100,7 +100,7 @@ class LabelMode(TorchDispatchMode):
             tensor, so that no identity is used twice.
         readings: The reading to use at places where rules have a choice.
         watch: Called after each operator; may return other output tensors to go on with.
-        on_meta: Whether tensors that are not on the meta device are moved there first.
+        values: Runs the operators.
     """
 
     @classmethod
@@ -116,8 +116,7 @@ class LabelMode(TorchDispatchMode):
         labels: dict[int, tuple[Tensor, Label]],
         readings: dict[Place, int],
         watch: Watcher,
-        *,
-        on_meta: bool,
+        values: Values,
     ) -> None:
         super().__init__()
         self._frames = frames
@@ -125,7 +124,7 @@ class LabelMode(TorchDispatchMode):
         self._labels = labels
         self._readings = readings
         self._watch = watch
-        self._on_meta = on_meta
+        self._values = values
 
     def label(self, tensor: Tensor) -> Label:
         """Return the label of a tensor the pass has seen; blank if it has not."""
@@ -136,9 +135,7 @@ class LabelMode(TorchDispatchMode):
     ) -> Any:
         """Run one operator and label what it returns."""
         kwargs = kwargs or {}
-        if self._on_meta:
-            args, kwargs = without_values(args, kwargs)
-        result = run(func, args, kwargs)
+        result = self._values.run(func, args, kwargs)
         outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
         place = self._frames.next_place(str(func))
         op = Op(
@@ -204,18 +201,3 @@ def _ask(op: Op) -> list[Label]:
     labels: list[Label] = list(said) if isinstance(said, list) else [said]  # type: ignore[list-item]
     labels += [blank(out.dim()) for out in op.outputs[len(labels) :]]
     return labels
-
-
-def without_values(
-    args: Sequence[Any], kwargs: dict[str, Any]
-) -> tuple[Sequence[Any], dict[str, Any]]:
-    """Move tensors that a forward made on another device to the meta device."""
-    leaves, _ = tree_flatten((args, kwargs))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    if not any(leaf.is_meta for leaf in tensors) or all(leaf.is_meta for leaf in tensors):
-        return args, kwargs
-
-    def convert(leaf: Any) -> Any:
-        return torch.empty_like(leaf, device="meta") if isinstance(leaf, Tensor) else leaf
-
-    return tree_map(convert, args), tree_map(convert, kwargs)

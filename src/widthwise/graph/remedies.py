@@ -18,6 +18,7 @@ from widthwise.graph.assumptions import (
     Follow,
     Part,
     Reading,
+    Times,
     anchor_of,
 )
 from widthwise.graph.dry_run import Failure
@@ -27,6 +28,9 @@ from widthwise.graph.units import OUTPUT, Units
 from widthwise.rules import Ids
 
 _MOST_PARTNERS = 4
+_MOST_TIMES = 4
+SOON = 4
+"""Calls that code which raised was about to make."""
 
 
 def remedies(
@@ -51,10 +55,7 @@ def remedies(
         Assumptions to add together.
     """
     call = calls[failure.call]
-    # A reshape that copies checks its sizes before it copies; they are the next call's.
-    blamed = calls[failure.call : failure.call + (2 if failure.before else 1)]
-    dims = [found for each in blamed if each.path == call.path for found in _dims(each)]
-    narrowed = [(at, ids) for at, ids in dims if not kept_ids[ids].all()]
+    blamed, narrowed = _blamed(calls, failure, kept_ids)
     around = list(_modules_around(call, failure, modules))
     follows = list(_follows(blamed, narrowed, around))
     constants: list[Assumption] = [*follows, *_meet_again(call, narrowed, around, assumptions)]
@@ -77,6 +78,7 @@ def refinements(
     units: Units,
     readings: Mapping[Place, int],
     tried: Collection[Reading],
+    least: int,
 ) -> Iterator[Reading]:
     """Propose other readings of calls that run, but leave nothing or a single unit to narrow.
 
@@ -85,6 +87,7 @@ def refinements(
         units: Units under the present readings.
         readings: The present readings, where they are not the first.
         tried: What has been tried already.
+        least: Number of stuck channels from which on a call is worth it.
 
     Yields:
         Readings to try; one is worth keeping if more units come out.
@@ -104,7 +107,7 @@ def refinements(
             # The channels that a convolution makes are given too, in its weight.
             if ids is not None and (call.is_convolution or ids.tobytes() not in given)
         ]
-        if made and all(stuck[list(group)].all() for group in made):
+        if sum(map(len, made)) >= least and all(stuck[list(group)].all() for group in made):
             seen.add(call.place)
             for number in range(call.options):
                 reading = Reading(call.place, number)
@@ -112,8 +115,25 @@ def refinements(
                     yield reading
 
 
-def _dims(call: Call) -> Iterator[tuple[At, Ids]]:
-    """Yield the labelled dims of a call."""
+def _blamed(
+    calls: Sequence[Call], failure: Failure, kept_ids: np.ndarray
+) -> tuple[Sequence[Call], list[tuple[At, Ids]]]:
+    """Return the failed call, or the calls that failed code was about to make; and narrow dims."""
+    # A reshape that copies checks its sizes before it copies; they are the next call's.
+    path = calls[failure.call].path
+    blamed: Sequence[Call] = []
+    narrowed: list[tuple[At, Ids]] = []
+    for count in (2, SOON) if failure.before else (1,):
+        blamed = calls[failure.call : failure.call + count]
+        dims = [found for each in blamed if each.path == path for found in dims_of(each)]
+        narrowed = [(at, ids) for at, ids in dims if not kept_ids[ids].all()]
+        if narrowed:
+            break
+    return blamed, narrowed
+
+
+def dims_of(call: Call) -> Iterator[tuple[At, Ids]]:
+    """Yield the labelled dims of a call, and their ids."""
     for of_output, labels in ((False, call.inputs), (True, call.outputs)):
         for tensor, label in enumerate(labels):
             for dim, ids in enumerate(label):
@@ -158,7 +178,7 @@ def _follows(
 def _parts(
     narrowed: Sequence[tuple[At, Ids]], around: Sequence[tuple[str, nn.Module]]
 ) -> Iterator[Sequence[Assumption]]:
-    """Yield attributes of which a size is a multiple (``4 * self.width``) or a sum."""
+    """Yield attributes of which a size is a multiple (``4 * self.width``), a sum or a fraction."""
     sizes: dict[int, At] = {}
     for at, ids in narrowed:
         sizes.setdefault(len(ids), at)
@@ -183,6 +203,10 @@ def _parts(
     ]
     for times, below, name, value, at in sorted(multiples, key=lambda found: found[0]):
         yield [Divide(at, times), Follow(below, name, (Part(at, 0, value),))]
+    for size, at in sizes.items():
+        for below, name, value in counts:
+            if size > 1 and value % size == 0 and 1 < value // size <= _MOST_TIMES:
+                yield [Follow(below, name, (Times(at, value // size),))]
 
 
 def _meet_again(
@@ -266,7 +290,7 @@ def _equals(
         for other in calls[: failure.call]:
             if anchor_of(other) != anchor:
                 continue
-            for partner, candidate in _dims(other):
+            for partner, candidate in dims_of(other):
                 theirs = units.of_id[candidate]
                 key = theirs.tobytes()
                 longer, shorter = max(len(own), len(theirs)), min(len(own), len(theirs))

@@ -9,7 +9,7 @@ import numpy as np
 from widthwise import errors
 from widthwise.graph.assumptions import Freeze, Reading
 from widthwise.graph.dry_run import Success
-from widthwise.graph.remedies import refinements, remedies
+from widthwise.graph.remedies import SOON, dims_of, refinements, remedies
 from widthwise.graph.sheet import Call
 from widthwise.graph.study import Study, Stumble
 from widthwise.graph.units import Units
@@ -17,6 +17,8 @@ from widthwise.rules.labels import all_ids
 
 _MOST_REFINEMENTS = 4
 """Each takes several dry runs, and the first ones are by far the most likely to help."""
+_WORTH_REFINING = 0.01
+"""Share of all channels that must be stuck at one place."""
 
 
 def settle(study: Study) -> tuple[Units, bool]:
@@ -37,7 +39,9 @@ def settle(study: Study) -> tuple[Units, bool]:
     tried: set[Reading] = set()
     while len(tried) < _MOST_REFINEMENTS:
         before = study.assumptions
-        reading = next(refinements(study.sheet.calls, units, before.readings, tried), None)
+        least = int(_WORTH_REFINING * sum(axis.width for axis in units.axes.values()))
+        proposals = refinements(study.sheet.calls, units, before.readings, tried, least)
+        reading = next(proposals, None)
         if reading is None:
             break
         tried.add(reading)
@@ -112,7 +116,7 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
     failure = stumble.failure
     calls = study.calls(stumble.number)
     call, path = calls[failure.call], failure.path
-    where = f"`{call.name}` in `{path}`" if path else f"`{call.name}`"
+    where = f"`{call.name}` in " + (f"`{path}`" if path else "the outermost forward")
     reason = f"{where}: {failure.message}"
     free = np.zeros(units.count, bool)
     for axis in units.axes.values():
@@ -130,8 +134,11 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
         study.assume(study.assumptions.plus(*verdicts))
         return True
 
-    # The call itself; then everything so far in its module; then in the modules around it.
-    if freeze([call]):
+    # The call itself; then what has the size that it took for constant; then what the code was
+    # about to call; then everything so far in its module; then in the modules around it.
+    if freeze([call]) or _freeze_size(study, units, stumble, reason):
+        return
+    if failure.before and any(freeze([each]) for each in calls[failure.call :][:SOON]):
         return
     while True:
         inside = [
@@ -147,3 +154,19 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
     # Nothing that ran so far is free, and yet the narrow run differs: freeze the rest.
     if not freeze(calls):
         raise errors.unstable_forward(study.passes[0].twin, reason)
+
+
+def _freeze_size(study: Study, units: Units, stumble: Stumble, reason: str) -> bool:
+    """Freeze the last dim before a failure whose size went where another was expected."""
+    failure = stumble.failure
+    if failure.size is None:
+        return False
+    kept_ids = _trial_masks(units)[stumble.trial][units.of_id]
+    for call in reversed(study.calls(stumble.number)[: failure.call]):
+        if not call.path.startswith(failure.path):
+            continue
+        for at, ids in dims_of(call):
+            if (len(ids), int(kept_ids[ids].sum())) == failure.size:
+                study.assume(study.assumptions.plus(Freeze(at, reason)))
+                return True
+    return False

@@ -76,6 +76,7 @@ class Sheet:
         used: Names of the parameters and buffers that some operator read.
         mixed: Ids on whose existence some result depends, by more than weights.
         resized: Sizes that attributes of modules repeat, by module path and attribute.
+        components: The connected component of every id by `ties`; None until somebody asks.
     """
 
     slots: list[Slot] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Sheet:
     resized: dict[tuple[str, str], tuple[Ids | int, ...]] = field(default_factory=dict)
     id_count: int = 0
     parameter_ids: int = 0
+    components: Ids | None = None
     labels: dict[int, tuple[Tensor, Label]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _weights: dict[int, Tensor] = field(default_factory=dict)
@@ -142,6 +144,7 @@ class Sheet:
     def tie(self, first: Ids, second: Ids) -> None:
         """Note a tie."""
         self.ties.append((first, second))
+        self.components = None
 
     def freeze(self, ids: Ids, reason: str) -> None:
         """Note frozen ids."""
@@ -150,6 +153,7 @@ class Sheet:
     def new_ids(self, count: int) -> Ids:
         """Make new ids."""
         self.id_count += count
+        self.components = None
         return np.arange(self.id_count - count, self.id_count)
 
     def is_loose(self, ids: Ids) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from widthwise.graph.assumptions import Assumptions
-from widthwise.graph.copying import named_tensors
+from widthwise.graph.assumptions import Assumptions, At
+from widthwise.graph.copying import copy_module, named_tensors
 from widthwise.graph.dry_run import Failure, Success, rehearse
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, LabelMode
+from widthwise.graph.mode import Frames, LabelMode, Place
 from widthwise.graph.sheet import Call, Cost, Sheet
 from widthwise.graph.units import OUTPUT, Units, solve
+from widthwise.graph.values import Values
 from widthwise.graph.wishes import Wishes
 from widthwise.rules import Ids
 from widthwise.rules.labels import all_ids
@@ -63,29 +65,44 @@ class Stumble:
 
 
 @dataclass
+class Recording:
+    """What all passes wrote down under some readings.
+
+    Attributes:
+        readings: The readings.
+        sheet: Ids, ties and calls.
+        macs: MACs of the evaluation pass.
+        activations: Bytes the evaluation pass writes.
+        bounds: Where the calls of each pass begin, and the end.
+    """
+
+    readings: dict[Place, int]
+    sheet: Sheet
+    macs: list[Cost] = field(default_factory=list)
+    activations: list[Cost] = field(default_factory=list)
+    bounds: list[int] = field(default_factory=lambda: [0])
+
+
+@dataclass
 class Study:
     """A trace in progress.
 
     Attributes:
         passes: Forward passes to follow, the evaluation pass first.
-        on_meta: Whether they run on the meta device.
+        values: What the operators of a pass run on.
         wishes: What the user asks to freeze and to tie.
         notes: For the reader of the report.
         assumptions: What is assumed about the code so far.
-        sheet: What the passes wrote down.
-        macs: MACs of the evaluation pass.
-        activations: Bytes the evaluation pass writes.
+        recording: What the passes wrote down.
     """
 
     passes: list[Pass]
-    on_meta: bool
+    values: Callable[[], Values]
     wishes: Wishes = field(default_factory=Wishes)
     notes: list[str] = field(default_factory=list)
     assumptions: Assumptions = field(default_factory=Assumptions)
-    sheet: Sheet = field(default_factory=Sheet)
-    macs: list[Cost] = field(default_factory=list)
-    activations: list[Cost] = field(default_factory=list)
-    _bounds: list[int] = field(default_factory=list)
+    recording: Recording = field(default_factory=lambda: Recording({}, Sheet()))
+    _before: Recording | None = None
 
     def record(self) -> None:
         """Run every pass and write it down on a new sheet.
@@ -93,24 +110,32 @@ class Study:
         Raises:
             ForwardError: If the network's forward fails.
         """
-        self.sheet = Sheet.of(self.passes[0].twin)
-        self.wishes.write(self.sheet, self.passes[0].twin)
-        self._bounds = [0]
+        twin = self.passes[0].twin
+        new = Recording(dict(self.assumptions.readings), Sheet.of(twin))
+        self.recording = new
+        self.wishes.write(new.sheet, twin)
         for number, each in enumerate(self.passes):
             self._run(each)
-            self._bounds.append(len(self.sheet.calls))
+            new.bounds.append(len(new.sheet.calls))
             if number == 0:
-                self.macs = list(self.sheet.costs)
-                self.activations = self.sheet.activation_costs()
+                new.macs = list(new.sheet.costs)
+                new.activations = new.sheet.activation_costs()
+
+    @property
+    def sheet(self) -> Sheet:
+        """What the passes wrote down."""
+        return self.recording.sheet
 
     def _run(self, each: Pass) -> None:
         sheet = self.sheet
-        frames = Frames(each.ready())
+        # A copy: what a first run caches in its modules is not there when narrow ones run first.
+        twin = copy_module(each.ready(), lambda _, tensor: tensor)
+        frames = Frames(twin)
         readings = dict(self.assumptions.readings)
-        mode = LabelMode(frames, sheet, sheet.labels, readings, sheet.watch, on_meta=self.on_meta)
+        mode = LabelMode(frames, sheet, sheet.labels, readings, sheet.watch, self.values())
         try:
             with torch.no_grad(), frames.follow(), mode:
-                result = each.inputs.call(each.twin)
+                result = each.inputs.call(twin)
         except Exception as error:
             raise ForwardError(frames.path, error) from error
         for leaf in tree_flatten(result)[0]:
@@ -118,15 +143,27 @@ class Study:
                 for ids in all_ids(sheet.label(leaf)):
                     sheet.frozen.insert(0, (ids, OUTPUT))
 
+    @property
+    def unused(self) -> set[str]:
+        """Names of the parameters that no pass read."""
+        twin = self.passes[0].twin
+        return {name for name, _ in twin.named_parameters()} - self.sheet.used
+
     def calls(self, number: int) -> Sequence[Call]:
         """Return the calls of one pass."""
-        return self.sheet.calls[self._bounds[number] : self._bounds[number + 1]]
+        return self.sheet.calls[slice(*self.recording.bounds[number : number + 2])]
 
     def assume(self, assumptions: Assumptions) -> None:
-        """Go on under other assumptions; readings need a new recording."""
-        anew = dict(assumptions.readings) != dict(self.assumptions.readings)
+        """Go on under other assumptions; readings need another recording."""
+        if dict(assumptions.readings) == dict(self.assumptions.readings):
+            self.assumptions = assumptions
+            return
+        # What was tried did not help, more often than not, and then the one before is asked for.
+        before, self._before = self._before, self.recording
         self.assumptions = assumptions
-        if anew:
+        if before is not None and before.readings == dict(assumptions.readings):
+            self.recording = before
+        else:
             self.record()
 
     def units(self) -> Units:
@@ -144,11 +181,16 @@ class Study:
     def _frozen(self) -> list[tuple[Ids, str]]:
         """Return the ids that assumptions, and disuse, freeze on the present sheet."""
         found: list[tuple[Ids, str]] = []
+        verdicts: dict[Place, list[tuple[At | None, str]]] = defaultdict(list)
+        for where, reason in self.assumptions.frozen.items():
+            place, dim = (where.place, where) if isinstance(where, At) else (where, None)
+            verdicts[place].append((dim, reason))
         for call in self.sheet.calls:
-            reason = self.assumptions.frozen.get(call.place)
-            if reason is not None:
+            for dim, reason in verdicts.get(call.place, ()):
                 labels = (*call.inputs, *call.outputs)
-                found.extend((ids, reason) for label in labels for ids in all_ids(label))
+                every = [ids for label in labels for ids in all_ids(label)]
+                touched = every if dim is None else [dim.ids(call)]
+                found.extend((ids, reason) for ids in touched if ids is not None)
         for slot in self.sheet.slots:
             if slot.tensor not in self.sheet.used:
                 found.append((np.arange(slot.start, slot.start + slot.length), _UNUSED))
@@ -173,7 +215,7 @@ class Study:
                 self.calls(number),
                 units,
                 kept,
-                on_meta=self.on_meta,
+                self.values(),
             )
             if isinstance(outcome, Failure):
                 return Stumble(trial, number, outcome)

@@ -6,6 +6,7 @@ import random
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from widthwise.graph.settle import settle
 from widthwise.graph.sheet import Cost
 from widthwise.graph.study import ForwardError, Pass, Study
 from widthwise.graph.units import Units
+from widthwise.graph.values import ImaginedValues, NoValues, RealValues, ValueReadError
 from widthwise.graph.wishes import Wishes
 from widthwise.rules import Ids
 
@@ -35,8 +37,9 @@ def trace(
     """Find out which channels of a network are tied together.
 
     The forward runs once on the meta device, where tensors have shapes but no values, and then
-    again with every axis narrowed, until what cannot be narrowed is frozen. A forward that reads
-    values is run on real tensors instead. The model is left exactly as it was: the passes run on a
+    again with every axis narrowed, until what cannot be narrowed is frozen. Values that a forward
+    reads are imagined (a mask keeps everything); where that does not serve, it is run on real
+    tensors. The model is left exactly as it was: the passes run on a
     copy without weights, in evaluation mode and with one input of the batch, so the graph does not
     depend on the model's mode, on the batch size or on whether its weights exist.
 
@@ -74,45 +77,52 @@ def trace(
 
 
 def _open_study(model: nn.Module, inputs: Inputs, wishes: Wishes) -> Study:
-    """Make the first recording: on the meta device if that serves, else on real tensors."""
+    """Make the first recording: without values if that serves, else with imagined or real ones."""
     kind = type(model).__name__
-    twin = copy_module(model, to_meta)
+    twin, bare = copy_module(model, to_meta), inputs.to_meta()
+    first = _attempt(Study([], NoValues, wishes), twin, bare)
+    if isinstance(first, Study):
+        return first
+    if not _needs_values(first.error):
+        raise errors.forward_failed(kind, first.path, inputs.describe(), first.error)
+    where = f"the forward reads values in `{first.path or kind}`"
+    without_weights = any(tensor.is_meta for _, tensor in named_tensors(model))
+    if isinstance(first.error, ValueReadError) and first.error.chooses:
+        # What is chosen differs from run to run on real tensors; and the networks are large.
+        note = f"traced with imagined values, as if every element were chosen: {where}"
+        tries = [
+            _attempt(Study([], partial(ImaginedValues, holds=holds), wishes, [note]), twin, bare)
+            for holds in (True, False)
+        ]
+        # Imagination may lead past some layers, or nowhere.
+        led = sorted((s for s in tries if isinstance(s, Study)), key=lambda s: len(s.unused))
+        if led and (without_weights or not led[0].unused):
+            return led[0]
+    if without_weights:
+        raise errors.meta_unsupported(kind, first.path, first.error) from first.error
+    real = copy_module(model, lambda _, tensor: tensor.detach().clone())
+    device = next((tensor.device for _, tensor in named_tensors(real)), torch.device("cpu"))
+    given = inputs.map(lambda tensor: _real(tensor).to(device))
+    note = f"traced on real tensors: {where}"
+    last = _attempt(Study([], RealValues, wishes, [note]), real, given)
+    if isinstance(last, Study):
+        return last
+    raise errors.forward_failed(kind, last.path, inputs.describe(), last.error) from last.error
+
+
+def _attempt(study: Study, twin: nn.Module, inputs: Inputs) -> Study | ForwardError:
+    """Record one input of the batch, or the inputs as given, in case they are no batch."""
+    batch = inputs.batch
     last: ForwardError | None = None
-    for sample in _samples(inputs):
+    for sample in [inputs] if batch in (None, 1) else [inputs.with_batch(1), inputs]:
+        study.passes = [Pass(twin, sample, training=False)]
         try:
-            study = Study(
-                [Pass(twin, sample.to_meta(), training=False)], on_meta=True, wishes=wishes
-            )
             study.record()
             return _with_training_pass(study)
         except ForwardError as failure:
             last = failure
     assert last is not None
-    if not _needs_values(last.error):
-        raise errors.forward_failed(kind, last.path, inputs.describe(), last.error) from last.error
-    if any(tensor.is_meta for _, tensor in named_tensors(model)):
-        raise errors.meta_unsupported(kind, last.path, last.error) from last.error
-    real = copy_module(model, lambda _, tensor: tensor.detach().clone())
-    device = next((tensor.device for _, tensor in named_tensors(real)), torch.device("cpu"))
-    note = (
-        f"traced on real tensors: the forward reads values in `{last.path or kind}` "
-        f"({type(last.error).__name__})"
-    )
-    given = inputs.map(lambda tensor: _real(tensor).to(device))
-    for sample in _samples(given):
-        try:
-            only = Pass(real, sample, training=False)
-            study = Study([only], on_meta=False, wishes=wishes, notes=[note])
-            study.record()
-            return _with_training_pass(study)
-        except ForwardError as failure:
-            last = failure
-    raise errors.forward_failed(kind, last.path, inputs.describe(), last.error) from last.error
-
-
-def _samples(inputs: Inputs) -> list[Inputs]:
-    """Return one input of the batch, then the inputs as given, in case they are no batch."""
-    return [inputs] if inputs.batch in (None, 1) else [inputs.with_batch(1), inputs]
+    return last
 
 
 def _real(tensor: Tensor) -> Tensor:
@@ -123,15 +133,14 @@ def _real(tensor: Tensor) -> Tensor:
 
 
 def _needs_values(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
+    return isinstance(error, NotImplementedError | ValueReadError) or "meta" in str(error).lower()
 
 
 def _with_training_pass(study: Study) -> Study:
     # Auxiliary heads, which only training uses, read features of the trunk: they must be narrowed
     # with it.
     first = study.passes[0]
-    unused = {name for name, _ in first.twin.named_parameters()} - study.sheet.used
-    if not unused:
+    if not study.unused:
         return study
     # Batch normalisation refuses to train on one value per channel.
     inputs = first.inputs.with_batch(2)
@@ -173,8 +182,8 @@ def _to_graph(
         model,
         inputs,
         units,
-        macs=in_units(study.macs),
-        activations=in_units(study.activations),
+        macs=in_units(study.recording.macs),
+        activations=in_units(study.recording.activations),
         consumers=consumers,
         readings=dict(study.assumptions.readings),
         mixes=rescales or any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),

@@ -7,6 +7,7 @@ are interchangeable, and together make an axis.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -75,7 +76,7 @@ def solve(
     Returns:
         Units and axes.
     """
-    component = _components(sheet.id_count, [*sheet.ties, *ties])
+    component = _components(sheet, ties)
     count = int(component.max(initial=-1)) + 1
     reasons, texts = _reasons([*sheet.frozen, *frozen], component, count)
     event, place = _producers(sheet, component, count)
@@ -106,15 +107,35 @@ def solve(
     return Units(of_id, count, axes, _unit_slots(sheet, of_id, ranks), in_units)
 
 
-def _components(size: int, ties: list[tuple[Ids, Ids]]) -> Ids:
-    # Imported here, as in costs.py: half of the time that `import widthwise` would take.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _components(sheet: Sheet, ties: list[tuple[Ids, Ids]]) -> Ids:
+    """Number the connected components of tied ids, in the order of their first ids."""
+    known = sheet.components
+    if known is None:
+        known = sheet.components = _merge(np.arange(sheet.id_count), sheet.ties)
+    return _merge(known, ties)
 
-    rows = np.concatenate([a for a, _ in ties] or [np.empty(0, np.int64)])
-    columns = np.concatenate([b for _, b in ties] or [np.empty(0, np.int64)])
-    pairs = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
-    return np.asarray(connected_components(pairs, directed=False)[1], np.int64)
+
+def _merge(component: Ids, ties: list[tuple[Ids, Ids]]) -> Ids:
+    """Merge components that ties connect, and number them anew, in the same order."""
+    if not ties:
+        return component
+    count = int(component.max(initial=-1)) + 1
+    first = component[np.concatenate([a for a, _ in ties])]
+    second = component[np.concatenate([b for _, b in ties])]
+    # Every component takes the lowest number among its neighbours, until all neighbours agree. Each
+    # round at least halves those that still do not. (SciPy's search takes more than twice as long.)
+    lowest = np.arange(count)
+    while True:
+        first, second = lowest[first], lowest[second]
+        differs = first != second
+        if not differs.any():
+            break
+        first, second = first[differs], second[differs]
+        np.minimum.at(lowest, np.maximum(first, second), np.minimum(first, second))
+        while not np.array_equal(further := lowest[lowest], lowest):
+            lowest = further
+    renumbered = np.cumsum(lowest == np.arange(count)) - 1
+    return np.asarray(renumbered[lowest][component], np.int64)
 
 
 def _reasons(
@@ -145,8 +166,8 @@ def _signatures(sheet: Sheet, component: Ids, count: int, reasons: Ids) -> Ids:
     random = np.random.default_rng(0)
     words = random.integers(1, 2**62, size=len(sheet.slots))
     signature = np.zeros(count, np.int64)
-    for slot, word in zip(sheet.slots, words, strict=True):
-        np.add.at(signature, component[slot.start : slot.start + slot.length], word)
+    lengths = [slot.length for slot in sheet.slots]
+    np.add.at(signature, component[: sheet.parameter_ids], np.repeat(words, lengths))
     reason_words = random.integers(1, 2**62, size=int(reasons.max(initial=0)) + 1)
     return signature + reason_words[reasons]
 
@@ -165,23 +186,21 @@ def _name_axes(
 ) -> dict[str, Axis]:
     """Name every axis after the layer that first produces it."""
     starts = np.array([slot.start for slot in sheet.slots] + [sheet.id_count])
-    axis_of = np.full(int(of_id.max(initial=-1)) + 1, -1)
+    axis_of_unit = np.full(int(of_id.max(initial=-1)) + 1, -1)
     for number, span in enumerate(spans):
-        axis_of[span] = number
+        axis_of_unit[span] = number
+    axis_of = axis_of_unit[of_id]
     makers: dict[int, tuple[Slot, Ids]] = {}
     for ids in sheet.produced:
-        found, at = np.unique(axis_of[of_id[ids]], return_index=True)
-        for number, place in zip(found, at, strict=True):
+        for number, place in _first_places(axis_of[ids]):
             if number in makers or ids[place] >= starts[-1]:
                 continue
             slot = sheet.slots[int(np.searchsorted(starts, ids[place], side="right")) - 1]
-            inside = axis_of[of_id[slot.start : slot.start + slot.length]] == number
-            makers[int(number)] = (slot, np.flatnonzero(inside))
+            inside = axis_of[slot.start : slot.start + slot.length] == number
+            makers[number] = (slot, np.flatnonzero(inside))
     members: list[list[tuple[str, int]]] = [[] for _ in spans]
-    for slot in sheet.slots:
-        for number in np.unique(axis_of[of_id[slot.start : slot.start + slot.length]]):
-            if number >= 0:
-                members[number].append((slot.tensor, slot.dim))
+    for slot, number in _axes_in_slots(sheet, axis_of):
+        members[number].append((slot.tensor, slot.dim))
     axes: dict[str, Axis] = {}
     for number, span in enumerate(spans):
         slot, inside = makers.get(number, (sheet.slots[0], np.empty(0, np.int64)))
@@ -189,6 +208,27 @@ def _name_axes(
         size = max(len(inside) // (span.stop - span.start), 1)
         axes[name] = Axis(name, span, tuple(members[number]), size, frozen[number])
     return axes
+
+
+def _first_places(values: Ids) -> list[tuple[int, int]]:
+    """Return each value and where it occurs first, in order of values."""
+    # Nearly always it is one value, which needs no sorting.
+    if len(values) and bool((values == values[0]).all()):
+        return [(int(values[0]), 0)]
+    found, at = np.unique(values, return_index=True)
+    return list(zip(found.tolist(), at.tolist(), strict=True))
+
+
+def _axes_in_slots(sheet: Sheet, axis_of: Ids) -> Iterator[tuple[Slot, int]]:
+    """Yield every slot with the number of every axis in it, slot by slot."""
+    slot_of = np.repeat(np.arange(len(sheet.slots)), [slot.length for slot in sheet.slots])
+    axis_of = axis_of[: len(slot_of)]
+    # Where a slot or an axis begins: there are few such places, and sorting every id takes longer.
+    begins = np.diff(slot_of, prepend=-1) | np.diff(axis_of, prepend=-2)
+    at = np.flatnonzero(begins)
+    for slot, axis in sorted(set(zip(slot_of[at].tolist(), axis_of[at].tolist(), strict=True))):
+        if axis >= 0:
+            yield sheet.slots[slot], axis
 
 
 def _axis_name(slot: Slot, inside: Ids, taken: dict[str, Axis]) -> str:

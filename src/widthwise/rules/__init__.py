@@ -2,6 +2,7 @@
 
 from widthwise.rules import (  # noqa: F401  (importing a family registers its rules)
     convolution,
+    detection,
     joining,
     linear,
     normalisation,

@@ -98,7 +98,7 @@ def slice_(op: Op) -> Label:
     start = _start(op, int(source.shape[dim]))
     step = int(op.arg(4, "step", 1)) if "slice" in op.name else 1
     length = int(out.shape[dim])
-    even = step == 1 and len(ids) % length == 0 and start % length == 0
+    even = step == 1 and length > 0 and len(ids) % length == 0 and start % length == 0
     match op.choice(2 if even else 1) if step == 1 else None:
         case 0:
             pass
@@ -149,17 +149,57 @@ def index_select(op: Op) -> Label:
 @register(aten.index, aten._unsafe_index)
 def index(op: Op) -> Label:
     """Advanced indexing: indexed dims give way to the dims of the index."""
-    source, indices = op.args[0], list(op.args[1])
-    indices += [None] * (source.dim() - len(indices))
-    label = op.label(source)
-    indexed = [dim for dim, item in enumerate(indices) if isinstance(item, Tensor)]
+    if _freeze_indexed(op):
+        return blank(op.out.dim())
+    return _at_indices(op)
+
+
+@register(aten.index_put, aten.index_put_, aten._index_put_impl_)
+def index_put(op: Op) -> Label:
+    """What is put at indices meets what is left beside them."""
+    target, values = op.args[0], op.args[2]
+    label = op.label(target)
+    if _freeze_indexed(op):
+        return label
+    beside = [(dim, ids) for dim, ids in enumerate(label) if not _is_indexed(op, dim)]
+    places = _at_indices(op)
+    shift = len(places) - values.dim()
+    tied = list(label)
+    for dim, (ids, size) in enumerate(zip(op.label(values), values.shape, strict=True)):
+        place = places[dim + shift]
+        where = next((d for d, own in beside if own is place and place is not None), None)
+        if where is not None and size != 1:
+            tied[where] = op.tie(place, ids)
+        else:
+            op.freeze(ids, "is put at indices")
+    return tuple(tied)
+
+
+def _freeze_indexed(op: Op) -> bool:
+    """Freeze what is indexed; tell whether that is everything, by a mask."""
+    label = op.label(op.args[0])
+    indexed = [dim for dim in range(len(label)) if _is_indexed(op, dim)]
     for dim in indexed:
         op.freeze(label[dim], "is indexed by value")
-    if any(_is_mask(indices[dim]) for dim in indexed):
+    masked = any(_is_mask(op.args[1][dim]) for dim in indexed)
+    if masked:
         op.freeze_all("is indexed by a mask")
-        return blank(op.out.dim())
-    width = max((indices[dim].dim() for dim in indexed), default=0)
-    rest = [label[dim] for dim in range(source.dim()) if dim not in indexed]
+    return masked
+
+
+def _is_indexed(op: Op, dim: int) -> bool:
+    indices = op.args[1]
+    return dim < len(indices) and isinstance(indices[dim], Tensor)
+
+
+def _at_indices(op: Op) -> Label:
+    """Return the label of what indices without masks pick."""
+    label = op.label(op.args[0])
+    indexed = [dim for dim in range(len(label)) if _is_indexed(op, dim)]
+    if not indexed:
+        return label
+    width = max(op.args[1][dim].dim() for dim in indexed)
+    rest = [label[dim] for dim in range(len(label)) if dim not in indexed]
     adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
     place = indexed[0] if adjacent else 0
     return (*rest[:place], *blank(width), *rest[place:])

@@ -160,7 +160,7 @@ class Op:
     def freeze(self, ids: Ids | None, reason: str) -> None:
         """Forbid any plan to touch ids, with a reason that names this call."""
         if ids is not None:
-            where = f" in `{self.path}`" if self.path else ""
+            where = f" in `{self.path}`" if self.path else " in the outermost forward"
             self._ledger.freeze(ids, f"`{self.name}`{where}: {reason}")
 
     def freeze_all(self, reason: str) -> None:

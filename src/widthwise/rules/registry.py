@@ -23,7 +23,8 @@ def register(*operators: Any) -> RuleT:
     """Register a rule for operators, replacing any rule they had.
 
     Args:
-        *operators: ``torch.ops.lib.name`` (every overload), ``torch.ops.lib.name.overload``, or a
+        *operators: ``torch.ops.lib.name`` (every overload), ``torch.ops.lib.name.overload``, the
+            name ``"lib::name"`` where the library that has it may not be imported yet, or a
             ``torch.Tag`` that stands for all operators PyTorch tags with it.
 
     Returns:
@@ -47,7 +48,8 @@ def register(*operators: Any) -> RuleT:
 
 def lookup(operator: Any) -> Rule | None:
     """Return the rule of an operator overload, of its packet, or of one of its tags; or None."""
-    for key in (operator, operator.overloadpacket, *operator.tags):
+    name = operator.name().partition(".")[0]
+    for key in (operator, operator.overloadpacket, name, *operator.tags):
         if key in _RULES:
             return _RULES[key]
     return None

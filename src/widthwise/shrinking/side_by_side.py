@@ -1,0 +1,284 @@
+"""Run the narrow network, then the masked one beside it, and note what both compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_flatten, tree_map
+
+from widthwise.graph import ChannelGraph
+from widthwise.graph.copying import named_tensors
+from widthwise.graph.inputs import Inputs
+from widthwise.graph.mode import Frames, LabelMode, Place, is_number, numbers_in, plain_attention
+from widthwise.graph.values import RealValues
+from widthwise.rules import Ids, Label, Op, blank
+
+Outputs = list[tuple[str, list[Tensor]]]
+"""What modules put out and decisions are made from, in order; the network itself comes last."""
+
+
+@dataclass
+class Notes:
+    """What the narrow run did.
+
+    Attributes:
+        outputs: What modules put out, and what decisions were made from.
+        numbers: The numbers that operators computed with, by operator.
+        decisions: Indices and masks that operators made of real numbers, by operator.
+    """
+
+    outputs: Outputs = field(default_factory=list)
+    numbers: list[tuple[Any, tuple[float, ...]]] = field(default_factory=list)
+    decisions: list[tuple[Any, list[Tensor]]] = field(default_factory=list)
+
+
+def run_narrow(model: nn.Module, inputs: Inputs) -> Notes:
+    """Run the narrow network.
+
+    Args:
+        model: The narrow network.
+        inputs: Its inputs.
+
+    Returns:
+        What it did.
+    """
+    notes = Notes()
+    frames = Frames(model)
+    _run(model, inputs, notes.outputs, Tensor.clone, frames.follow(), _Noting(notes, frames))
+    return notes
+
+
+class _Noting(TorchDispatchMode):
+    """Notes what the narrow network computes with and decides, call by call."""
+
+    def __init__(self, notes: Notes, frames: Frames) -> None:
+        super().__init__()
+        self._notes = notes
+        self._frames = frames
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        numbers = numbers_in(func, args, kwargs)
+        # Calls without numbers may differ: a copy is not made where a width is one.
+        if numbers:
+            self._notes.numbers.append((func, numbers))
+        result = func(*args, **kwargs)
+        made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+        given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        if _decides(given, made):
+            self._notes.outputs.append((_decision(func, self._frames.path), _clones(given)))
+            self._notes.decisions.append((func, _clones(made)))
+        return result
+
+
+def _decides(given: Sequence[Tensor], made: Sequence[Tensor]) -> bool:
+    """Tell whether an operator makes indices or a mask of real numbers."""
+    return any(tensor.is_floating_point() for tensor in given) and any(
+        not tensor.is_floating_point() for tensor in made
+    )
+
+
+def _decision(func: Any, path: str) -> str:
+    return f"`{func.overloadpacket}` in {path}" if path else f"`{func.overloadpacket}`"
+
+
+def _clones(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.clone() for tensor in tensors]
+
+
+def run_masked(
+    model: nn.Module, inputs: Inputs, graph: ChannelGraph, kept: np.ndarray, notes: Notes
+) -> Outputs:
+    """Run the masked network.
+
+    Where the narrow network computes with another number (a mean's divisor, an attention's scale),
+    so does this one: it says how many channels there are, not what they hold. And it takes the same
+    decisions.
+
+    Args:
+        model: The full network, masked.
+        inputs: Its inputs.
+        graph: The trace of the full network.
+        kept: Which units stay. Shape ``[units]``, bool.
+        notes: What the narrow network did.
+
+    Returns:
+        What its modules put out, and what it decided from, on kept channels.
+    """
+    labels: dict[int, tuple[Tensor, Label]] = {
+        id(tensor): (tensor, graph.slots[name]) for name, tensor in named_tensors(model)
+    }
+    # Ids of constants have no unit: they are numbered -1, and the last entry keeps them.
+    stays = np.append(kept, True)
+    ledger = _Unwritten(labels, stays)
+    found: Outputs = []
+    numbers, decisions = iter(notes.numbers), iter(notes.decisions)
+
+    def take(value: Tensor) -> Tensor:
+        return _pick(value, ledger.label(value), stays).clone()
+
+    def watch(op: Op, place: Place, out_labels: Sequence[Label]) -> Sequence[Tensor] | None:
+        ledger.note_weights(op)
+        wide = numbers_in(op.func, op.args, op.kwargs)
+        func, narrow = next(numbers, (None, ())) if wide else (None, ())
+        renumbered = func is op.func and narrow != wide
+        made: Sequence[Tensor] | None = None
+        if op.mixes or renumbered:
+            made = _on_kept(op, ledger, stays, out_labels, iter(narrow) if renumbered else None)
+        if _decides(op.tensors, op.outputs):
+            found.append((_decision(op.func, op.path), [take(given) for given in op.tensors]))
+            func, taken = next(decisions, (None, []))
+            if func is op.func and all(_is_whole(label, stays) for label in out_labels):
+                made = [
+                    own if own.is_floating_point() else other.clone()
+                    for own, other in zip(made or op.outputs, taken, strict=True)
+                ]
+        return made
+
+    frames = Frames(model)
+    mode = LabelMode(frames, ledger, labels, graph.readings, watch, RealValues())
+    _run(model, inputs, found, take, frames.follow(), mode)
+    return found
+
+
+def _is_whole(label: Label, stays: np.ndarray) -> bool:
+    return all(ids is None or stays[ids].all() for ids in label)
+
+
+def _run(
+    model: nn.Module,
+    inputs: Inputs,
+    found: Outputs,
+    take: Callable[[Tensor], Tensor],
+    *contexts: AbstractContextManager[object],
+) -> None:
+    """Run a network in evaluation mode, and add what its modules put out to what was found."""
+
+    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
+        def note(_: nn.Module, __: object, result: object) -> None:
+            leaves, _spec = tree_flatten(result)
+            # What is noted here is no call of the network.
+            with _disable_current_modes():
+                found.append((name, [take(leaf) for leaf in leaves if isinstance(leaf, Tensor)]))
+
+        return note
+
+    handles = [
+        module.register_forward_hook(hook(name))
+        for name, module in model.named_modules()
+        if not name or not any(True for _ in module.children())
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(_quietly())
+        for context in contexts:
+            stack.enter_context(context)
+        try:
+            inputs.call(model.eval())
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            # A wrong cut may not even run; what came before tells where it went wrong.
+            found.append((f"what follows `{found[-1][0] if found else 'the input'}`", []))
+            found.append((f"{type(error).__name__}: {error}", []))
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), plain_attention():
+        yield
+
+
+class _Unwritten:
+    """A ledger for a pass that is not written down: ties are known already."""
+
+    def __init__(self, labels: dict[int, tuple[Tensor, Label]], stays: np.ndarray) -> None:
+        self._labels = labels
+        self._stays = stays
+        self._weights = {key: tensor for key, (tensor, _) in labels.items()}
+
+    def label(self, tensor: Tensor) -> Label:
+        found = self._labels.get(id(tensor))
+        return blank(tensor.dim()) if found is None else found[1]
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._weights
+
+    def note_weights(self, op: Op) -> None:
+        tensors = op.tensors
+        if tensors and all(self.is_weight(tensor) for tensor in tensors):
+            self._weights.update({id(out): out for out in op.outputs})
+
+    def tie(self, first: Ids, second: Ids) -> None: ...
+
+    def freeze(self, ids: Ids, reason: str) -> None: ...
+
+    def new_ids(self, count: int) -> Ids:
+        return np.full(count, -1)
+
+    def is_loose(self, ids: Ids) -> bool:
+        return bool((ids < 0).all())
+
+    def produce(self, ids: Ids) -> None: ...
+
+    def consume(self, ids: Ids) -> None: ...
+
+    def mix(self, ids: Ids) -> bool:
+        return not self._stays[ids].all()
+
+    def cost(self, coefficient: int, factors: tuple[Ids, ...]) -> None: ...
+
+    def resize(self, path: str, attribute: str, sizes: tuple[Ids | int, ...]) -> None: ...
+
+
+def _on_kept(
+    op: Op,
+    ledger: _Unwritten,
+    stays: np.ndarray,
+    out_labels: Sequence[Label],
+    numbers: Iterator[float] | None,
+) -> list[Tensor]:
+    """Compute one operator on kept channels, and put the results in their places."""
+
+    def narrow(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return _pick(value, ledger.label(value), stays)
+        return next(numbers) if numbers is not None and is_number(op.func, value) else value
+
+    args, kwargs = tree_map(narrow, (list(op.args), dict(op.kwargs)))
+    op.fit_sizes(args)
+    leaves, _ = tree_flatten(op.func(*args, **kwargs))
+    results = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    return [
+        _place(result, out, label, stays)
+        for result, out, label in zip(results, op.outputs, out_labels, strict=True)
+    ]
+
+
+def _pick(tensor: Tensor, label: Label, stays: np.ndarray) -> Tensor:
+    for dim, ids in enumerate(label):
+        if ids is not None and not stays[ids].all():
+            where = torch.as_tensor(np.flatnonzero(stays[ids]), device=tensor.device)
+            tensor = tensor.index_select(dim, where)
+    return tensor
+
+
+def _place(result: Tensor, out: Tensor, label: Label, stays: np.ndarray) -> Tensor:
+    if result.shape == out.shape:
+        return result
+    places = [
+        torch.arange(size) if ids is None else torch.as_tensor(np.flatnonzero(stays[ids]))
+        for size, ids in zip(out.shape, label, strict=True)
+    ]
+    full = torch.zeros_like(out)
+    full[torch.meshgrid(*(place.to(out.device) for place in places), indexing="ij")] = result
+    return full

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +37,7 @@ def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn
     Raises:
         TraceError: If the module refuses to be copied.
     """
-    memo: dict[int, object] = {}
+    memo: dict[int, Any] = {}
     for name, tensor in named_tensors(model):
         new = change(name, tensor)
         if isinstance(tensor, nn.Parameter) and not isinstance(new, nn.Parameter):
@@ -42,16 +45,74 @@ def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn
         memo[id(tensor)] = new
     for module in model.modules():
         for value in vars(module).values():
-            # Every module holds a dozen empty hook tables, and deepcopy is slow at them: half its
-            # time. And it refuses results of autograd, such as what `weight_norm` leaves behind.
-            if type(value) in (OrderedDict, set) and not value:
-                memo[id(value)] = type(value)()
-            elif isinstance(value, Tensor) and not value.is_leaf:
+            # deepcopy refuses results of autograd, such as what `weight_norm` leaves behind.
+            if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
-        return copy.deepcopy(model, memo)
+        return _copy(model, memo)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise errors.not_copyable(type(model).__name__, error) from error
+
+
+_CONSTANTS = frozenset({type(None), bool, int, float, str, type, FunctionType})
+
+
+def _copy(value: Any, memo: dict[int, Any]) -> Any:
+    """Do what `copy.deepcopy` does, several times as fast at what modules are made of."""
+    kind = type(value)
+    if kind in _CONSTANTS:
+        return value
+    known = memo.get(id(value))
+    if known is not None:
+        return known
+    new: Any
+    if kind in (OrderedDict, set) and not value:
+        # Every module holds a dozen tables of hooks.
+        new = memo[id(value)] = kind()
+    elif kind is tuple and _CONSTANTS.issuperset(map(type, value)):
+        return value
+    elif kind is dict:
+        new = memo[id(value)] = {}
+        for key, item in value.items():
+            new[_copy(key, memo)] = _copy(item, memo)
+    elif kind is list:
+        new = memo[id(value)] = []
+        new.extend([_copy(item, memo) for item in value])
+    elif isinstance(value, nn.Module) and _is_plain(value):
+        new = memo[id(value)] = kind.__new__(kind)
+        new.__setstate__({key: _copy(item, memo) for key, item in vars(value).items()})
+    else:
+        new = copy.deepcopy(value, memo)
+    return new
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Tell whether all that `copy.deepcopy` would do is to copy the attributes."""
+    kind = type(module)
+    for name, usual in _CUSTOMS:
+        if getattr(kind, name, None) is not usual:
+            return False
+    return (
+        kind not in copyreg.dispatch_table
+        and "__deepcopy__" not in vars(module)
+        and not isinstance(module, dict | list)
+        and not any(vars(base).get("__slots__") for base in kind.__mro__)
+    )
+
+
+_CUSTOMS = tuple(
+    (name, getattr(nn.Module, name, None))
+    for name in (
+        "__deepcopy__",
+        "__getattr__",
+        "__getattribute__",
+        "__getnewargs__",
+        "__getnewargs_ex__",
+        "__getstate__",
+        "__reduce__",
+        "__reduce_ex__",
+    )
+)
 
 
 def to_meta(_: str, tensor: Tensor) -> Tensor:

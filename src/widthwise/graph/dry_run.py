@@ -50,6 +50,11 @@ class Failure:
     size: tuple[int, int] | None = None
     """The first size that was expected and the one that was found, where it was of that call."""
 
+    @property
+    def emptied(self) -> bool:
+        """Whether the call leaves no channel of those it takes."""
+        return self.size is not None and self.size[1] == 0
+
 
 class _Stop(Exception):
     def __init__(self, failure: Failure) -> None:

@@ -144,9 +144,13 @@ def dims_of(call: Call) -> Iterator[tuple[At, Ids]]:
 def _modules_around(
     call: Call, failure: Failure, modules: Mapping[str, nn.Module]
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the running module and those around it up to the anchor, by path below the anchor."""
+    """Yield the running module and those around it up to the anchor, by path below the anchor.
+
+    Then what the running module is made of: code reads sizes of its children, too.
+    """
     anchor = anchor_of(call)
     path = failure.path
+    running = modules.get(path)
     while path.startswith(anchor):
         module = modules.get(path)
         if module is not None and not _is_layer(module):
@@ -154,6 +158,10 @@ def _modules_around(
         if not path:
             break
         path = path.rpartition(".")[0]
+    if failure.path.startswith(anchor) and running is not None:
+        for name, module in running.named_children():
+            if not _is_layer(module):
+                yield f"{failure.path}.{name}".removeprefix(anchor).strip("."), module
 
 
 def _follows(

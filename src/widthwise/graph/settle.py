@@ -67,7 +67,8 @@ def _settled(study: Study) -> tuple[Units, Success]:
 
 
 def _free(units: Units) -> int:
-    return sum(axis.width for axis in units.axes.values() if axis.frozen is None)
+    """Return how many units may go: every axis keeps one."""
+    return sum(axis.width - 1 for axis in units.axes.values() if axis.frozen is None)
 
 
 def _trial_masks(units: Units) -> list[np.ndarray]:
@@ -102,9 +103,17 @@ def _remedied(study: Study, units: Units, stumble: Stumble) -> Success | Stumble
     kept_ids = _trial_masks(units)[stumble.trial][units.of_id]
     modules = dict(study.passes[0].twin.named_modules())
     calls = study.calls(stumble.number)
+    least = 0
+    if stumble.failure.emptied:
+        # Freezing what was emptied is sure to help: what ties more than that together is no remedy.
+        study.assume(before.plus(Freeze(calls[stumble.failure.call].place, "")))
+        least = _free(study.units())
     for proposal in remedies(calls, stumble.failure, units, kept_ids, modules, before):
         study.assume(before.plus(*proposal))
-        outcome = _trials(study, study.units())
+        remedied = study.units()
+        if _free(remedied) < least:
+            continue
+        outcome = _trials(study, remedied)
         if isinstance(outcome, Success) or outcome.progress > stumble.progress:
             return outcome
     study.assume(before)

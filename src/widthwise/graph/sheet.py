@@ -68,6 +68,7 @@ class Sheet:
     Attributes:
         slots: Every labelled dim of every parameter and buffer, in order of ids.
         ties: Pairs of id vectors that live and die together.
+        counts: Pairs of id vectors of which equally many are kept.
         frozen: Id vectors no plan may touch, with the reason.
         produced: Output channels of weighted operators, in execution order.
         consumed: Ids of weights that are summed over.
@@ -81,6 +82,7 @@ class Sheet:
 
     slots: list[Slot] = field(default_factory=list)
     ties: list[tuple[Ids, Ids]] = field(default_factory=list)
+    counts: list[tuple[Ids, Ids]] = field(default_factory=list)
     frozen: list[tuple[Ids, str]] = field(default_factory=list)
     produced: list[Ids] = field(default_factory=list)
     consumed: list[Ids] = field(default_factory=list)
@@ -145,6 +147,10 @@ class Sheet:
         """Note a tie."""
         self.ties.append((first, second))
         self.components = None
+
+    def equal_counts(self, first: Ids, second: Ids) -> None:
+        """Note that equally many are kept."""
+        self.counts.append((first, second))
 
     def freeze(self, ids: Ids, reason: str) -> None:
         """Note frozen ids."""

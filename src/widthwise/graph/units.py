@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from widthwise.graph.counts import balance
 from widthwise.graph.sheet import Sheet, Slot
 from widthwise.rules import Ids
 
@@ -76,7 +77,7 @@ def solve(
     Returns:
         Units and axes.
     """
-    component = _components(sheet, ties)
+    component = balance(_components(sheet, ties), sheet.counts)
     count = int(component.max(initial=-1)) + 1
     reasons, texts = _reasons([*sheet.frozen, *frozen], component, count)
     event, place = _producers(sheet, component, count)
@@ -109,33 +110,30 @@ def solve(
 
 def _components(sheet: Sheet, ties: list[tuple[Ids, Ids]]) -> Ids:
     """Number the connected components of tied ids, in the order of their first ids."""
+    if sheet.components is None:
+        sheet.components = _merge(sheet.id_count, sheet.ties)
     known = sheet.components
-    if known is None:
-        known = sheet.components = _merge(np.arange(sheet.id_count), sheet.ties)
-    return _merge(known, ties)
-
-
-def _merge(component: Ids, ties: list[tuple[Ids, Ids]]) -> Ids:
-    """Merge components that ties connect, and number them anew, in the same order."""
     if not ties:
-        return component
-    count = int(component.max(initial=-1)) + 1
-    first = component[np.concatenate([a for a, _ in ties])]
-    second = component[np.concatenate([b for _, b in ties])]
-    # Every component takes the lowest number among its neighbours, until all neighbours agree. Each
-    # round at least halves those that still do not. (SciPy's search takes more than twice as long.)
+        return known
+    # Only what assumptions tie differs from one solution to the next.
+    again = [(known[first], known[second]) for first, second in ties]
+    return _merge(int(known.max(initial=-1)) + 1, again)[known]
+
+
+def _merge(count: int, ties: list[tuple[Ids, Ids]]) -> Ids:
+    """Number the connected components of the tied numbers below a count."""
+    # Every component takes the lowest number among its neighbours, until all neighbours agree; each
+    # round at least halves those that do not. SciPy's search takes more than twice as long.
     lowest = np.arange(count)
-    while True:
-        first, second = lowest[first], lowest[second]
-        differs = first != second
-        if not differs.any():
-            break
+    first = np.concatenate([a for a, _ in ties] or [lowest[:0]])
+    second = np.concatenate([b for _, b in ties] or [lowest[:0]])
+    while (differs := first != second).any():
         first, second = first[differs], second[differs]
         np.minimum.at(lowest, np.maximum(first, second), np.minimum(first, second))
         while not np.array_equal(further := lowest[lowest], lowest):
             lowest = further
-    renumbered = np.cumsum(lowest == np.arange(count)) - 1
-    return np.asarray(renumbered[lowest][component], np.int64)
+        first, second = lowest[first], lowest[second]
+    return (np.cumsum(lowest == np.arange(count)) - 1)[lowest]
 
 
 def _reasons(

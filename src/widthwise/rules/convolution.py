@@ -27,9 +27,8 @@ def convolution(op: Op) -> Label:
     transposed, groups = bool(op.args[6]), int(op.args[8])
     for dim in range(2, weight.dim()):
         op.freeze(op.label(weight)[dim], "spatial size of a kernel")
-    for dim in range(2, source.dim()):
-        op.freeze(op.label(source)[dim], "is convolved over")
-    _count(op, source, weight, transposed)
+    space = _space(op, source, weight)
+    _count(op, source, weight, space, transposed)
 
     channels = op.label(source)[1]
     if groups > 1:
@@ -39,13 +38,32 @@ def convolution(op: Op) -> Label:
     if bias is not None:
         out = op.tie(out, op.label(bias)[0])
     op.produce(out)
-    return (op.label(source)[0], out, *blank(op.out.dim() - 2))
+    return (op.label(source)[0], out, *space)
 
 
-def _count(op: Op, source: torch.Tensor, weight: torch.Tensor, transposed: bool) -> None:
-    pixels = math.prod((source if transposed else op.out).shape[2:]) * int(op.out.shape[0])
+def _space(op: Op, source: torch.Tensor, weight: torch.Tensor) -> Label:
+    """Return the label of the space: what is not mixed along a dim passes."""
+    found = list(blank(source.dim() - 2))
+    for place in range(len(found)):
+        ids = op.label(source)[place + 2]
+        if weight.shape[place + 2] == 1 and source.shape[place + 2] == op.out.shape[place + 2]:
+            found[place] = ids
+        else:
+            op.freeze(ids, "is convolved over")
+    return tuple(found)
+
+
+def _count(
+    op: Op, source: torch.Tensor, weight: torch.Tensor, space: Label, transposed: bool
+) -> None:
+    shape = (source if transposed else op.out).shape
+    pixels = [
+        int(size) if ids is None else ids
+        for ids, size in zip((None, *space), (shape[0], *shape[2:]), strict=True)
+    ]
     label = op.label(weight)
-    op.macs(pixels * math.prod(weight.shape[2:]), sizes(label, weight, 0), sizes(label, weight, 1))
+    channels = (sizes(label, weight, 0), sizes(label, weight, 1))
+    op.macs(math.prod(weight.shape[2:]), *pixels, *channels)
 
 
 def _ungrouped(op: Op, weight: torch.Tensor, channels: Ids | None, transposed: bool) -> Ids | None:

@@ -73,7 +73,7 @@ def split(op: Op) -> list[Label]:
         if op.choice(1) is None:
             op.freeze(ids, "is split into parts of constant size")
         elif len(set(lengths)) == 1:
-            op.tie_together(ids.reshape(len(lengths), -1).T)
+            op.equal_counts(ids.reshape(len(lengths), -1))
     labels = []
     start = 0
     for length in lengths:
@@ -103,7 +103,7 @@ def slice_(op: Op) -> Label:
         case 0:
             pass
         case 1:
-            op.tie_together(ids.reshape(-1, length).T)
+            op.equal_counts(ids.reshape(-1, length))
         case _:
             op.freeze(ids, "is sliced at constant places")
     label[dim] = ids[start : start + length * step : step]

@@ -26,6 +26,10 @@ class Ledger(Protocol):
         """Note that ids live and die together, pair by pair."""
         ...
 
+    def equal_counts(self, first: Ids, second: Ids) -> None:
+        """Note that equally many of these ids are kept as of those."""
+        ...
+
     def freeze(self, ids: Ids, reason: str) -> None:
         """Note that no plan may touch these ids."""
         ...
@@ -156,6 +160,11 @@ class Op:
         """Tie every row of a matrix of ids, shape ``[units, ids per unit]``, into one unit."""
         if ids.ndim == 2 and ids.shape[1] > 1:
             self._ledger.tie(np.repeat(ids[:, 0], ids.shape[1] - 1), ids[:, 1:].ravel())
+
+    def equal_counts(self, parts: Ids) -> None:
+        """Keep equally many ids of every row of a matrix of ids, whichever they are."""
+        for part in parts[1:]:
+            self._ledger.equal_counts(parts[0], part)
 
     def freeze(self, ids: Ids | None, reason: str) -> None:
         """Forbid any plan to touch ids, with a reason that names this call."""

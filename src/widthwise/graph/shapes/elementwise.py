@@ -1,0 +1,160 @@
+"""Operators that work element by element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from widthwise.graph.shapes.layouts import Shortcut, elementwise, fits, row_major, same_type
+
+aten = torch.ops.aten
+
+
+def _floats(first: Tensor, *others: Any, **options: Any) -> Tensor | None:
+    """Floats of one type, and numbers."""
+    if not first.is_floating_point():
+        return None
+    tensors = _tensors(first, (*others, *options.values()))
+    return None if tensors is None else elementwise(first.dtype, tensors)
+
+
+def _division(first: Tensor, second: Any, *, rounding_mode: str | None) -> Tensor | None:
+    """Division by a number; of tensors, PyTorch combines the layouts in another order."""
+    return None if isinstance(second, Tensor) else _floats(first, second)
+
+
+def _comparison(first: Tensor, *others: Any) -> Tensor | None:
+    tensors = _tensors(first, others)
+    return None if tensors is None else elementwise(torch.bool, tensors)
+
+
+def _in_place(first: Tensor, *others: Any) -> Tensor | None:
+    # Elements that share memory cannot be written to.
+    if not first.is_floating_point() or 0 in first.stride():
+        return None
+    tensors = _tensors(first, others)
+    if tensors is None:
+        return None
+    return first if all(fits(tensor.shape, first.shape) for tensor in tensors) else None
+
+
+def _where(condition: Tensor, first: Any, second: Any) -> Tensor | None:
+    if condition.dtype is not torch.bool or not isinstance(first, Tensor):
+        return None
+    if not isinstance(second, Tensor) or not same_type(first, second):
+        return None
+    return elementwise(first.dtype, (condition, first, second))
+
+
+def _masked_fill(first: Tensor, mask: Tensor, value: complex) -> Tensor | None:
+    if not first.is_floating_point() or isinstance(value, complex) or not mask.is_meta:
+        return None
+    if mask.dtype is not torch.bool or not fits(mask.shape, first.shape):
+        return None
+    result = elementwise(first.dtype, (mask, first))
+    if result is None or result.is_contiguous():
+        return result
+    return row_major(first, first.shape)
+
+
+def _tensors(first: Tensor, others: tuple[Any, ...]) -> list[Tensor] | None:
+    """Return the tensors among operands if they are all of one type."""
+    found = [first]
+    for other in others:
+        if isinstance(other, Tensor):
+            if other.dtype != first.dtype or not other.is_meta:
+                return None
+            found.append(other)
+        elif isinstance(other, complex):
+            return None
+    return found
+
+
+SHORTCUTS: dict[Any, Shortcut] = {
+    **dict.fromkeys(
+        (
+            aten._prelu_kernel.default,
+            aten.abs.default,
+            aten.add.Scalar,
+            aten.add.Tensor,
+            aten.addcmul.default,
+            aten.clamp.default,
+            aten.clamp_max.default,
+            aten.clamp_min.default,
+            aten.cos.default,
+            aten.div.Scalar,
+            aten.div.Tensor,
+            aten.elu.default,
+            aten.erf.default,
+            aten.exp.default,
+            aten.floor.default,
+            aten.gelu.default,
+            aten.hardsigmoid.default,
+            aten.hardswish.default,
+            aten.hardtanh.default,
+            aten.leaky_relu.default,
+            aten.log.default,
+            aten.maximum.default,
+            aten.minimum.default,
+            aten.mish.default,
+            aten.mul.Scalar,
+            aten.mul.Tensor,
+            aten.neg.default,
+            aten.pow.Tensor_Scalar,
+            aten.reciprocal.default,
+            aten.relu.default,
+            aten.rsqrt.default,
+            aten.rsub.Scalar,
+            aten.sigmoid.default,
+            aten.silu.default,
+            aten.sin.default,
+            aten.softplus.default,
+            aten.sqrt.default,
+            aten.sub.Scalar,
+            aten.sub.Tensor,
+            aten.tanh.default,
+        ),
+        _floats,
+    ),
+    **dict.fromkeys(
+        (
+            aten.eq.Scalar,
+            aten.eq.Tensor,
+            aten.ge.Scalar,
+            aten.ge.Tensor,
+            aten.gt.Scalar,
+            aten.gt.Tensor,
+            aten.le.Scalar,
+            aten.le.Tensor,
+            aten.lt.Scalar,
+            aten.lt.Tensor,
+            aten.ne.Scalar,
+            aten.ne.Tensor,
+        ),
+        _comparison,
+    ),
+    **dict.fromkeys(
+        (
+            aten.add_.Tensor,
+            aten.clamp_.default,
+            aten.clamp_min_.default,
+            aten.div_.Tensor,
+            aten.elu_.default,
+            aten.hardsigmoid_.default,
+            aten.hardswish_.default,
+            aten.hardtanh_.default,
+            aten.leaky_relu_.default,
+            aten.mul_.Tensor,
+            aten.relu_.default,
+            aten.sigmoid_.default,
+            aten.silu_.default,
+            aten.sub_.Tensor,
+        ),
+        _in_place,
+    ),
+    aten.div.Tensor_mode: _division,
+    aten.masked_fill.Scalar: _masked_fill,
+    aten.where.self: _where,
+}

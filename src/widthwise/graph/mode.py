@@ -96,8 +96,7 @@ class LabelMode(TorchDispatchMode):
     Args:
         frames: Knows which module is running.
         ledger: Takes down what rules say.
-        labels: Labels of tensors, by identity; filled as the pass goes on. Each entry holds its
-            tensor, so that no identity is used twice.
+        remember: Called with every output tensor and its label.
         readings: The reading to use at places where rules have a choice.
         watch: Called after each operator; may return other output tensors to go on with.
         values: Runs the operators.
@@ -113,7 +112,7 @@ class LabelMode(TorchDispatchMode):
         self,
         frames: Frames,
         ledger: Ledger,
-        labels: dict[int, tuple[Tensor, Label]],
+        remember: Callable[[Tensor, Label], None],
         readings: dict[Place, int],
         watch: Watcher,
         values: Values,
@@ -121,7 +120,7 @@ class LabelMode(TorchDispatchMode):
         super().__init__()
         self._frames = frames
         self._ledger = ledger
-        self._labels = labels
+        self._remember = remember
         self._readings = readings
         self._watch = watch
         self._values = values
@@ -156,7 +155,7 @@ class LabelMode(TorchDispatchMode):
                 lambda leaf: next(fresh) if isinstance(leaf, Tensor) else leaf, result
             )
         for output, label in zip(outputs, labels, strict=True):
-            self._labels[id(output)] = (output, label)
+            self._remember(output, label)
         return result
 
 

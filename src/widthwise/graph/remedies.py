@@ -101,13 +101,14 @@ def refinements(
             continue
         given = {ids.tobytes() for label in call.inputs for ids in label if ids is not None}
         made = [
-            set(units.of_id[ids].tolist())
+            ids
             for label in call.outputs
             for ids in label
             # The channels that a convolution makes are given too, in its weight.
             if ids is not None and (call.is_convolution or ids.tobytes() not in given)
         ]
-        if sum(map(len, made)) >= least and all(stuck[list(group)].all() for group in made):
+        worth = sum(map(len, made)) >= max(least, 1)
+        if worth and all(stuck[units.of_id[ids]].all() for ids in made):
             seen.add(call.place)
             for number in range(call.options):
                 reading = Reading(call.place, number)

@@ -39,7 +39,8 @@ def settle(study: Study) -> tuple[Units, bool]:
     tried: set[Reading] = set()
     while len(tried) < _MOST_REFINEMENTS:
         before = study.assumptions
-        least = int(_WORTH_REFINING * sum(axis.width for axis in units.axes.values()))
+        channels = sum(axis.width * axis.unit_size for axis in units.axes.values())
+        least = int(_WORTH_REFINING * channels)
         proposals = refinements(study.sheet.calls, units, before.readings, tried, least)
         reading = next(proposals, None)
         if reading is None:

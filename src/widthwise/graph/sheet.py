@@ -139,6 +139,10 @@ class Sheet:
         found = self.labels.get(id(tensor))
         return blank(tensor.dim()) if found is None else found[1]
 
+    def remember(self, tensor: Tensor, label: Label) -> None:
+        """Note the label of a tensor, and hold it, so that no identity is used twice."""
+        self.labels[id(tensor)] = (tensor, label)
+
     def is_weight(self, tensor: Tensor) -> bool:
         """Tell whether a tensor was computed from parameters and buffers alone."""
         return id(tensor) in self._weights

@@ -132,7 +132,7 @@ class Study:
         twin = copy_module(each.ready(), lambda _, tensor: tensor)
         frames = Frames(twin)
         readings = dict(self.assumptions.readings)
-        mode = LabelMode(frames, sheet, sheet.labels, readings, sheet.watch, self.values())
+        mode = LabelMode(frames, sheet, sheet.remember, readings, sheet.watch, self.values())
         try:
             with torch.no_grad(), frames.follow(), mode:
                 result = each.inputs.call(twin)

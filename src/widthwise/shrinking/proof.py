@@ -134,10 +134,16 @@ def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
             return float("inf")
         if a.numel() == 0:
             continue
-        a, b = a.double(), b.double()
-        scale = float(a.abs().max()) or 1.0
-        error = float((a - b).abs().max()) / scale
+        if not a.is_floating_point():
+            a, b = a.double(), b.double()
+        scale = max(map(abs, _bounds(a))) or 1.0
+        error = max(map(abs, _bounds(a - b))) / scale
         if error != error:
             return float("inf")
         worst = max(worst, error)
     return worst
+
+
+def _bounds(tensor: Tensor) -> tuple[float, float]:
+    least, most = torch.aminmax(tensor)
+    return float(least), float(most)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from widthwise.graph import ChannelGraph
 from widthwise.graph.copying import named_tensors
@@ -22,6 +23,9 @@ from widthwise.rules import Ids, Label, Op, blank
 
 Outputs = list[tuple[str, list[Tensor]]]
 """What modules put out and decisions are made from, in order; the network itself comes last."""
+
+
+_SAMPLE = 1 << 14
 
 
 @dataclass
@@ -75,8 +79,9 @@ class _Noting(TorchDispatchMode):
         made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
         given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         if _decides(given, made):
-            self._notes.outputs.append((_decision(func, self._frames.path), _clones(given)))
-            self._notes.decisions.append((func, _clones(made)))
+            sample = [_sample(tensor) for tensor in given]
+            self._notes.outputs.append((_decision(func, self._frames.path), sample))
+            self._notes.decisions.append((func, [tensor.clone() for tensor in made]))
         return result
 
 
@@ -91,8 +96,10 @@ def _decision(func: Any, path: str) -> str:
     return f"`{func.overloadpacket}` in {path}" if path else f"`{func.overloadpacket}`"
 
 
-def _clones(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.clone() for tensor in tensors]
+def _sample(tensor: Tensor) -> Tensor:
+    """Return some thousand elements, evenly spread: code that reads values may read many images."""
+    flat = tensor.reshape(-1)
+    return flat[:: max(len(flat) // _SAMPLE, 1)].clone()
 
 
 def run_masked(
@@ -114,9 +121,10 @@ def run_masked(
     Returns:
         What its modules put out, and what it decided from, on kept channels.
     """
-    labels: dict[int, tuple[Tensor, Label]] = {
-        id(tensor): (tensor, graph.slots[name]) for name, tensor in named_tensors(model)
-    }
+    # Weak: a detector's activations do not fit into memory all at once.
+    labels = WeakTensorKeyDictionary()
+    for name, tensor in named_tensors(model):
+        labels[tensor] = graph.slots[name]
     # Ids of constants have no unit: they are numbered -1, and the last entry keeps them.
     stays = np.append(kept, True)
     ledger = _Unwritten(labels, stays)
@@ -135,7 +143,7 @@ def run_masked(
         if op.mixes or renumbered:
             made = _on_kept(op, ledger, stays, out_labels, iter(narrow) if renumbered else None)
         if _decides(op.tensors, op.outputs):
-            found.append((_decision(op.func, op.path), [take(given) for given in op.tensors]))
+            found.append((_decision(op.func, op.path), [_sample(take(t)) for t in op.tensors]))
             func, taken = next(decisions, (None, []))
             if func is op.func and all(_is_whole(label, stays) for label in out_labels):
                 made = [
@@ -145,7 +153,7 @@ def run_masked(
         return made
 
     frames = Frames(model)
-    mode = LabelMode(frames, ledger, labels, graph.readings, watch, RealValues())
+    mode = LabelMode(frames, ledger, labels.__setitem__, graph.readings, watch, RealValues())
     _run(model, inputs, found, take, frames.follow(), mode)
     return found
 
@@ -201,14 +209,14 @@ def _quietly() -> Iterator[None]:
 class _Unwritten:
     """A ledger for a pass that is not written down: ties are known already."""
 
-    def __init__(self, labels: dict[int, tuple[Tensor, Label]], stays: np.ndarray) -> None:
+    def __init__(self, labels: WeakTensorKeyDictionary, stays: np.ndarray) -> None:
         self._labels = labels
         self._stays = stays
-        self._weights = {key: tensor for key, (tensor, _) in labels.items()}
+        self._weights = {id(tensor): tensor for tensor in labels}
 
     def label(self, tensor: Tensor) -> Label:
-        found = self._labels.get(id(tensor))
-        return blank(tensor.dim()) if found is None else found[1]
+        found = self._labels.get(tensor)
+        return blank(tensor.dim()) if found is None else found
 
     def is_weight(self, tensor: Tensor) -> bool:
         return id(tensor) in self._weights

@@ -6,8 +6,8 @@ benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some network
 
 The list: of every model file of timm the smallest and a middle variant of up to 100 M parameters
 (`reach_models.json`; `--list` makes it anew), all of torchvision, and `handwritten.py`. Each
-network runs in a process of its own, at most 60 seconds of one core (import and construction of the
-network included) and 10 GiB for every cut.
+network runs in a process of its own, at most 60 seconds of one core (construction of the network
+included) and 10 GiB for every cut.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ import torch
 
 from handwritten import NETWORKS
 from harness import RESULTS, environment
-from reach_one import SECONDS, TOOLS
+from reach_one import MODULES, SECONDS, TOOLS, report
 
 HERE = Path(__file__).parent
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 MODELS = HERE / "reach_models.json"
 MOST_PARAMETERS = 100e6
 
@@ -72,23 +76,27 @@ def measure(tool: str, name: str) -> dict[str, Any]:
         name: A network of the list.
 
     Returns:
-        What it printed, or why it printed nothing.
+        What it found, or why it found nothing.
     """
-    command = [sys.executable, str(HERE / "reach_one.py"), tool, name]
+    context = multiprocessing.get_context("forkserver")
+    # Imports, several seconds, are made once; where a tool is missing, the process will say so.
+    context.set_forkserver_preload(["timm", "torchvision", "widthwise", "reach_one", MODULES[tool]])
+    receiver, sender = context.Pipe(duplex=False)
     start = time.perf_counter()
+    process = context.Process(target=report, args=(tool, name, sender))
+    process.start()
+    sender.close()
+    ready = wait([receiver, process.sentinel], timeout=10 * SECONDS)
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=HERE, timeout=10 * SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return {"name": name, "failure": "waits for ever"}
-    last = done.stdout.strip().splitlines()[-1:]
-    row = json.loads(last[0]) if last and last[0].startswith("{") else None
-    if row is None and done.returncode == -signal.SIGXCPU:
-        row = {"failure": f"more than {SECONDS} s"}
-    elif row is None:
-        error = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        row = {"failure": f"the process died: {error[0]}"[:300]}
+        row = receiver.recv() if receiver in ready or receiver.poll() else None
+    except EOFError:
+        row = None
+    if not ready:
+        process.kill()
+    process.join()
+    if row is None:
+        killed = process.exitcode == -signal.SIGXCPU
+        row = {"failure": f"more than {SECONDS} s" if killed else f"died ({process.exitcode})"}
     return {"name": name, **row, "process_s": round(time.perf_counter() - start, 1)}
 
 

@@ -1,27 +1,27 @@
-"""One network through one tool, in a process of its own; prints a line of JSON. See `reach.py`."""
+"""One network through one tool, in a process of its own. See `reach.py`."""
 
 from __future__ import annotations
 
-import json
 import math
 import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 if TYPE_CHECKING:
     import widthwise as ww
 
 GIB = 2**30
 SECONDS = 60
-"""Of one core, from the start of the process to the first cut, proven or run; then for the next."""
+"""Of one core, up to the first cut, proven or run; then up to the next."""
 
 
 def build(name: str) -> tuple[nn.Module, Any]:
@@ -155,7 +155,7 @@ def _is_attention(module: nn.Module) -> bool:
 
 
 def with_torch_pruning(model: nn.Module, inputs: Any) -> dict[str, Any]:
-    """Cut half of the channels with Torch-Pruning's defaults, output layer ignored.
+    """Cut half of the channels with Torch-Pruning's defaults, output layers ignored.
 
     Args:
         model: The network. Changed in place.
@@ -169,19 +169,36 @@ def with_torch_pruning(model: nn.Module, inputs: Any) -> dict[str, Any]:
     def size() -> int:
         return sum(parameter.numel() for parameter in model.parameters())
 
-    last = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     full = size()
     pruner = tp.pruner.BasePruner(
         model,
         inputs,
         importance=tp.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=0.5,
-        ignored_layers=[last],
+        ignored_layers=_output_layers(model, inputs),
     )
     pruner.step()
     with torch.no_grad():
         model(*inputs) if isinstance(inputs, tuple) else model(inputs)
     return {"half_params": round(size() / full, 4)}
+
+
+def _output_layers(model: nn.Module, inputs: Any) -> list[nn.Module]:
+    """Return the layers whose result the network returns as it is; if none does, the last layer."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
+    made: dict[int, nn.Module] = {}
+    held = []
+
+    def note(layer: nn.Module, _: Any, output: Tensor) -> None:
+        made[id(output)] = layer
+        held.append(output)
+
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    with torch.no_grad():
+        leaves, _ = tree_flatten(model(*inputs) if isinstance(inputs, tuple) else model(inputs))
+    for hook in hooks:
+        hook.remove()
+    return [made[id(leaf)] for leaf in leaves if id(leaf) in made] or layers[-1:]
 
 
 def with_fastnas(model: nn.Module, inputs: Any) -> dict[str, Any]:
@@ -213,6 +230,14 @@ TOOLS: dict[str, Callable[[nn.Module, Any], dict[str, Any]]] = {
 """Name of a tool -> what takes a network through it."""
 
 
+MODULES = {
+    "widthwise": "widthwise",
+    "torch_pruning": "torch_pruning",
+    "fastnas": "modelopt.torch.nas",
+}
+"""Name of a tool -> what it is imported as."""
+
+
 def _peak(*, forget: bool = False) -> int:
     """Return the largest resident size of this process, in bytes; forget what was before."""
     if forget:
@@ -226,9 +251,14 @@ def _limit_seconds(most: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(most), resource.RLIM_INFINITY))
 
 
-def main() -> None:
-    """Run one tool on one network under a memory limit; the caller limits the time."""
-    tool, name = sys.argv[1:]
+def report(tool: str, name: str, sender: Connection) -> None:
+    """Run one tool on one network in this process, under its limits, and send what it found.
+
+    Args:
+        tool: A key of `TOOLS`.
+        name: A network of the list.
+        sender: Where to.
+    """
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     np.seterr(all="ignore")
@@ -239,8 +269,4 @@ def main() -> None:
     except Exception as error:
         text = str(error).strip().splitlines()
         row = {"failure": f"{type(error).__name__}: {text[0] if text else ''}"[:300]}
-    print(json.dumps(row))
-
-
-if __name__ == "__main__":
-    main()
+    sender.send(row)

@@ -19,6 +19,7 @@ import zoo_attention
 import zoo_basic
 import zoo_constants
 import zoo_odd
+import zoo_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +158,14 @@ CASES: list[Case] = [
     _case(zoo_constants.Gru, image(1, 5, 4), mixes_channels=True),
     _case(zoo_attention.LayerScale, mixes_channels=True),
     _case(zoo_attention.LayernormMlp, mixes_channels=True),
+    _case(zoo_values.ChosenByScore),
+    _case(zoo_values.WrittenByIndex),
+    _case(zoo_values.CachedInFirstRun),
+    _case(zoo_values.ShuffledHalves),
+    _case(zoo_values.GatesOneByOne),
+    _case(zoo_values.TableOfAFraction, image(1, 5, 6)),
+    _case(zoo_values.SizeInChild),
+    _case(zoo_values.MixedTokens, image(1, 4, 6)),
     _case(zoo_attention.RmsNorm, mixes_channels=True),
     _case(zoo_attention.L2Normalise, mixes_channels=True),
     _case(zoo_attention.AttentionFusedQkv, mixes_channels=True),

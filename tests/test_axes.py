@@ -80,7 +80,11 @@ def test_every_weight_dim_is_explained() -> None:
     [
         ("chain", "5.fc", "network output"),
         ("unknown_op", "second.0", "`aten.cumsum`"),
-        ("custom_op", "first.0", "`widthwise_tests.alternate` in the outermost forward: has no rule"),
+        (
+            "custom_op",
+            "first.0",
+            "`widthwise_tests.alternate` in the outermost forward: has no rule",
+        ),
         ("unequal_split", "conv.0[0:12]", "`aten.split_with_sizes`"),
         ("type_a_shortcut", "body.2.0", "`aten.constant_pad_nd`"),
     ],

@@ -128,7 +128,6 @@ def test_wrong_input_names_the_module_that_fails() -> None:
 
 def test_forward_that_is_not_a_function_of_its_inputs_is_refused() -> None:
     """A network that runs differently each time cannot be compared with itself."""
-
     calls: list[int] = []
 
     class Fickle(nn.Module):

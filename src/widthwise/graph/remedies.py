@@ -87,28 +87,29 @@ def refinements(
         units: Units under the present readings.
         readings: The present readings, where they are not the first.
         tried: What has been tried already.
-        least: Number of stuck channels from which on a call is worth it.
+        least: Number of stuck channels from which on a call is worth a try.
 
     Yields:
         Readings to try; one is worth keeping if more units come out.
     """
-    stuck = np.zeros(units.count, bool)
+    stuck, channels = np.zeros(units.count, bool), np.zeros(units.count, np.int64)
     for axis in units.axes.values():
         stuck[axis.units] = axis.width == 1 or axis.frozen not in (None, OUTPUT)
+        channels[axis.units] = axis.unit_size
     seen = set()
     for call in calls:
         if call.options < 2 or call.place in seen:
             continue
         given = {ids.tobytes() for label in call.inputs for ids in label if ids is not None}
         made = [
-            ids
+            units.of_id[ids]
             for label in call.outputs
             for ids in label
             # The channels that a convolution makes are given too, in its weight.
             if ids is not None and (call.is_convolution or ids.tobytes() not in given)
         ]
-        worth = sum(map(len, made)) >= max(least, 1)
-        if worth and all(stuck[units.of_id[ids]].all() for ids in made):
+        worth = channels[np.unique(np.concatenate(made))].sum() >= least if made else False
+        if worth and all(stuck[group].all() for group in made):
             seen.add(call.place)
             for number in range(call.options):
                 reading = Reading(call.place, number)

@@ -1,8 +1,9 @@
 """How far Widthwise reaches beside its peers: every network people have, under the same limits.
 
-Run `python benchmarks/reach.py widthwise` (hours on a core; it goes on where it was stopped), then
-the same with `torch_pruning` and `fastnas` where they are installed, then `python
-benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks.
+Run `python benchmarks/reach.py widthwise` (most of an hour on a core; it goes on where it was
+stopped), `python benchmarks/reach.py trace` for seconds and memory of the trace when the machine
+has nothing else to do, then the same with `torch_pruning` and `fastnas` where they are installed,
+then `python benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks.
 
 The list: of every model file of timm the smallest and a middle variant of up to 100 M parameters
 (`reach_models.json`; `--list` makes it anew), all of torchvision, and `handwritten.py`. Each
@@ -28,13 +29,15 @@ import torch
 
 from handwritten import NETWORKS
 from harness import RESULTS, environment
-from reach_one import MODULES, SECONDS, TOOLS, report
+from reach_one import MODULES, TOOLS, report
 
 HERE = Path(__file__).parent
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 MODELS = HERE / "reach_models.json"
+SECONDS = 60
+"""Of one core, up to the first cut, proven or run; then up to the next."""
 MOST_PARAMETERS = 100e6
 
 
@@ -68,12 +71,13 @@ def all_names() -> list[str]:
     return [*(f"handwritten/{name}" for name in NETWORKS), *theirs, *ours]
 
 
-def measure(tool: str, name: str) -> dict[str, Any]:
+def measure(tool: str, name: str, seconds: int = SECONDS) -> dict[str, Any]:
     """Take one network through one tool, in a process of its own.
 
     Args:
         tool: A key of `TOOLS`.
         name: A network of the list.
+        seconds: How many of one core each cut may take.
 
     Returns:
         What it found, or why it found nothing.
@@ -83,10 +87,10 @@ def measure(tool: str, name: str) -> dict[str, Any]:
     context.set_forkserver_preload(["timm", "torchvision", "widthwise", "reach_one", MODULES[tool]])
     receiver, sender = context.Pipe(duplex=False)
     start = time.perf_counter()
-    process = context.Process(target=report, args=(tool, name, sender))
+    process = context.Process(target=report, args=(tool, name, seconds, sender))
     process.start()
     sender.close()
-    ready = wait([receiver, process.sentinel], timeout=10 * SECONDS)
+    ready = wait([receiver, process.sentinel], timeout=10 * seconds)
     try:
         row = receiver.recv() if receiver in ready or receiver.poll() else None
     except EOFError:
@@ -96,7 +100,7 @@ def measure(tool: str, name: str) -> dict[str, Any]:
     process.join()
     if row is None:
         killed = process.exitcode == -signal.SIGXCPU
-        row = {"failure": f"more than {SECONDS} s" if killed else f"died ({process.exitcode})"}
+        row = {"failure": f"more than {seconds} s" if killed else f"died ({process.exitcode})"}
     return {"name": name, **row, "process_s": round(time.perf_counter() - start, 1)}
 
 

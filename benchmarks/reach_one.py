@@ -6,7 +6,7 @@ import math
 import resource
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import widthwise as ww
 
 GIB = 2**30
-SECONDS = 60
-"""Of one core, up to the first cut, proven or run; then up to the next."""
 
 
 def build(name: str) -> tuple[nn.Module, Any]:
@@ -73,19 +71,21 @@ def _noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
-def with_widthwise(model: nn.Module, inputs: Any) -> dict[str, Any]:
-    """Trace, cut to half the MACs, and to half of every axis; prove both.
+def with_trace(model: nn.Module, inputs: Any) -> Iterator[dict[str, Any]]:
+    """Trace, and nothing else: to be run on a machine with nothing else to do.
 
     Args:
         model: The network.
         inputs: What it is called with.
 
-    Returns:
-        The measurements.
+    Yields:
+        Seconds of the core and peak memory.
     """
+    yield _traced(model, inputs)[1]
+
+
+def _traced(model: nn.Module, inputs: Any) -> tuple[ww.ChannelGraph, dict[str, Any]]:
     import widthwise as ww
-    from widthwise.plans import Plan
-    from widthwise.shrinking import prove
 
     # What the first trace of a process imports is not the network's.
     ww.trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)), torch.zeros(1, 3, 8, 8))
@@ -94,10 +94,29 @@ def with_widthwise(model: nn.Module, inputs: Any) -> dict[str, Any]:
     start = time.process_time()
     graph = ww.trace(model, inputs)
     seconds = time.process_time() - start
-    free = sum(axis.width for axis in graph.axes.values() if axis.frozen is None)
-    row: dict[str, Any] = {
+    return graph, {
         "trace_s": round(seconds, 3),
         "trace_mib": round((_peak() - before) / 2**20),
+    }
+
+
+def with_widthwise(model: nn.Module, inputs: Any) -> Iterator[dict[str, Any]]:
+    """Trace, cut to half the MACs, and to half of every axis; prove both.
+
+    Args:
+        model: The network.
+        inputs: What it is called with.
+
+    Yields:
+        The measurements of each cut.
+    """
+    import widthwise as ww
+    from widthwise.plans import Plan
+    from widthwise.shrinking import prove
+
+    graph, row = _traced(model, inputs)
+    free = sum(axis.width for axis in graph.axes.values() if axis.frozen is None)
+    row |= {
         "axes": len(graph.axes),
         "frozen_share": round(1 - free / sum(axis.width for axis in graph.axes.values()), 4),
         "frozen": [
@@ -107,6 +126,7 @@ def with_widthwise(model: nn.Module, inputs: Any) -> dict[str, Any]:
         ],
         "smallest_macs": round(graph.macs(graph.smallest()) / graph.macs(), 4),
         "attention": any(map(_is_attention, model.modules())),
+        "notes": list(graph.notes),
     }
     plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5))
     small = ww.shrink(model, plan, verify=False)
@@ -116,18 +136,17 @@ def with_widthwise(model: nn.Module, inputs: Any) -> dict[str, Any]:
         "proof_error": proof.error,
         "proof_dtype": str(proof.dtype).removeprefix("torch."),
     }
-    _limit_seconds(time.process_time() + SECONDS)
+    yield row
     half = graph.everything.copy()
     for axis in graph.axes.values():
         if axis.frozen is None:
             half[axis.units.start + (axis.width + 1) // 2 : axis.units.stop] = False
     small = ww.shrink(model, Plan.of(graph, half), verify=False)
-    row |= {
+    yield {
         "half_params": round(graph.params(half) / graph.params(), 4),
         "half_at_best": round(_at_best(graph) / graph.params(), 4),
         "half_proof_error": prove(model, small, graph, half).error,
     }
-    return row
 
 
 def _at_best(graph: ww.ChannelGraph) -> int:
@@ -154,14 +173,14 @@ def _is_attention(module: nn.Module) -> bool:
     return "attn" in name.replace("attention", "attn") and not name.endswith(gates)
 
 
-def with_torch_pruning(model: nn.Module, inputs: Any) -> dict[str, Any]:
+def with_torch_pruning(model: nn.Module, inputs: Any) -> Iterator[dict[str, Any]]:
     """Cut half of the channels with Torch-Pruning's defaults, output layers ignored.
 
     Args:
         model: The network. Changed in place.
         inputs: What it is called with.
 
-    Returns:
+    Yields:
         The measurements.
     """
     import torch_pruning as tp
@@ -180,7 +199,7 @@ def with_torch_pruning(model: nn.Module, inputs: Any) -> dict[str, Any]:
     pruner.step()
     with torch.no_grad():
         model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-    return {"half_params": round(size() / full, 4)}
+    yield {"half_params": round(size() / full, 4)}
 
 
 def _output_layers(model: nn.Module, inputs: Any) -> list[nn.Module]:
@@ -201,14 +220,14 @@ def _output_layers(model: nn.Module, inputs: Any) -> list[nn.Module]:
     return [made[id(leaf)] for leaf in leaves if id(leaf) in made] or layers[-1:]
 
 
-def with_fastnas(model: nn.Module, inputs: Any) -> dict[str, Any]:
+def with_fastnas(model: nn.Module, inputs: Any) -> Iterator[dict[str, Any]]:
     """Convert with ModelOpt's FastNAS, take the smallest network it offers, and run it.
 
     Args:
         model: The network. Changed in place.
         inputs: What it is called with.
 
-    Returns:
+    Yields:
         The measurements.
     """
     import modelopt.torch.nas as mtn
@@ -219,11 +238,12 @@ def with_fastnas(model: nn.Module, inputs: Any) -> dict[str, Any]:
     small = mtn.export(space)
     with torch.no_grad():
         small(*inputs) if isinstance(inputs, tuple) else small(inputs)
-    return {"half_params": round(sum(p.numel() for p in small.parameters()) / full, 4)}
+    yield {"half_params": round(sum(p.numel() for p in small.parameters()) / full, 4)}
 
 
-TOOLS: dict[str, Callable[[nn.Module, Any], dict[str, Any]]] = {
+TOOLS: dict[str, Callable[[nn.Module, Any], Iterator[dict[str, Any]]]] = {
     "widthwise": with_widthwise,
+    "trace": with_trace,
     "torch_pruning": with_torch_pruning,
     "fastnas": with_fastnas,
 }
@@ -232,6 +252,7 @@ TOOLS: dict[str, Callable[[nn.Module, Any], dict[str, Any]]] = {
 
 MODULES = {
     "widthwise": "widthwise",
+    "trace": "widthwise",
     "torch_pruning": "torch_pruning",
     "fastnas": "modelopt.torch.nas",
 }
@@ -251,21 +272,25 @@ def _limit_seconds(most: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(most), resource.RLIM_INFINITY))
 
 
-def report(tool: str, name: str, sender: Connection) -> None:
+def report(tool: str, name: str, seconds: int, sender: Connection) -> None:
     """Run one tool on one network in this process, under its limits, and send what it found.
 
     Args:
         tool: A key of `TOOLS`.
         name: A network of the list.
+        seconds: Of this process, for every part of what the tool does.
         sender: Where to.
     """
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     np.seterr(all="ignore")
     resource.setrlimit(resource.RLIMIT_DATA, (10 * GIB, 10 * GIB))
-    _limit_seconds(SECONDS)
+    _limit_seconds(seconds)
+    row: dict[str, Any] = {}
     try:
-        row = TOOLS[tool](*build(name))
+        for part in TOOLS[tool](*build(name)):
+            row |= part
+            _limit_seconds(time.process_time() + seconds)
     except Exception as error:
         text = str(error).strip().splitlines()
         row = {"failure": f"{type(error).__name__}: {text[0] if text else ''}"[:300]}

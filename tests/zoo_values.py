@@ -148,3 +148,16 @@ class MixedTokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.mix(self.embed(x)))
+
+
+class ChannelConvolution(nn.Module):
+    """A gate from a convolution along the channels: a channel's neighbours count (ECA)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate, self.head = conv_bn(3, 8), nn.Conv1d(1, 1, 3, padding=1), Head(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv(x))
+        gate = self.gate(x.mean((2, 3))[:, None]).sigmoid()
+        return self.head(x * gate[:, 0, :, None, None])

@@ -18,9 +18,15 @@ from widthwise.rules import Ids
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield every parameter and buffer once, with its first name."""
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    """Yield every parameter and then every buffer once, with its first name."""
+    modules = list(model.named_modules())
+    for table in ("_parameters", "_buffers"):
+        seen = set()
+        for path, module in modules:
+            for name, tensor in getattr(module, table).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield f"{path}.{name}" if path else name, tensor
 
 
 def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Module:
@@ -59,7 +65,7 @@ _CONSTANTS = frozenset({type(None), bool, int, float, str, type, FunctionType})
 
 def _copy(value: Any, memo: dict[int, Any]) -> Any:
     """Do what `copy.deepcopy` does, several times as fast at what modules are made of."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _CONSTANTS:
         return value
     known = memo.get(id(value))
@@ -80,7 +86,12 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
         new.extend([_copy(item, memo) for item in value])
     elif isinstance(value, nn.Module) and _is_plain(value):
         new = memo[id(value)] = kind.__new__(kind)
-        new.__setstate__({key: _copy(item, memo) for key, item in vars(value).items()})
+        new.__setstate__(
+            {
+                key: item if type(item) in _CONSTANTS else _copy(item, memo)
+                for key, item in vars(value).items()
+            }
+        )
     else:
         new = copy.deepcopy(value, memo)
     return new

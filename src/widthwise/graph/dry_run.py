@@ -195,9 +195,7 @@ def _first_difference(
     return None
 
 
-def _first_emptied(
-    full: Sequence[Sequence[int]], narrow: Sequence[Sequence[int]]
-) -> int | None:
+def _first_emptied(full: Sequence[Sequence[int]], narrow: Sequence[Sequence[int]]) -> int | None:
     pairs = zip(chain.from_iterable(full), chain.from_iterable(narrow), strict=True)
     return next((size for size, other in pairs if size and not other), None)
 

@@ -219,12 +219,14 @@ def _first_places(values: Ids) -> list[tuple[int, int]]:
 
 def _axes_in_slots(sheet: Sheet, axis_of: Ids) -> Iterator[tuple[Slot, int]]:
     """Yield every slot with the number of every axis in it, slot by slot."""
-    slot_of = np.repeat(np.arange(len(sheet.slots)), [slot.length for slot in sheet.slots])
-    axis_of = axis_of[: len(slot_of)]
+    starts = np.array([slot.start for slot in sheet.slots], np.int64)
+    axis_of = axis_of[: sheet.parameter_ids]
     # Where a slot or an axis begins: there are few such places, and sorting every id takes longer.
-    begins = np.diff(slot_of, prepend=-1) | np.diff(axis_of, prepend=-2)
+    begins = np.append(True, axis_of[1:] != axis_of[:-1])[: len(axis_of)]
+    begins[starts[starts < len(axis_of)]] = True
     at = np.flatnonzero(begins)
-    for slot, axis in sorted(set(zip(slot_of[at].tolist(), axis_of[at].tolist(), strict=True))):
+    slot_of = np.searchsorted(starts, at, side="right") - 1
+    for slot, axis in sorted(set(zip(slot_of.tolist(), axis_of[at].tolist(), strict=True))):
         if axis >= 0:
             yield sheet.slots[slot], axis
 

@@ -42,14 +42,19 @@ def convolution(op: Op) -> Label:
 
 
 def _space(op: Op, source: torch.Tensor, weight: torch.Tensor) -> Label:
-    """Return the label of the space: what is not mixed along a dim passes."""
+    """Return the label of the space: a convolution that keeps a size keeps what is along it.
+
+    Efficient channel attention convolves along the channels, so that neighbours count.
+    """
     found = list(blank(source.dim() - 2))
-    for place in range(len(found)):
-        ids = op.label(source)[place + 2]
-        if weight.shape[place + 2] == 1 and source.shape[place + 2] == op.out.shape[place + 2]:
-            found[place] = ids
-        else:
+    for dim in range(2, source.dim()):
+        ids = op.label(source)[dim]
+        if source.shape[dim] != op.out.shape[dim]:
             op.freeze(ids, "is convolved over")
+            continue
+        found[dim - 2] = ids
+        if weight.shape[dim] > 1:
+            op.mix(ids)
     return tuple(found)
 
 

@@ -27,12 +27,9 @@ _SHORTCUTS: dict[Any, Shortcut] = {
 }
 _WITH_KEYWORDS = frozenset(
     {
-        aten.add.Tensor,
-        aten.addcmul.default,
         aten.clone.default,
         aten.div.Tensor_mode,
         aten.gelu.default,
-        aten.sub.Tensor,
         aten.var_mean.correction,
     }
 )

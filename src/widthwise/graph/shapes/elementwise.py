@@ -7,7 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from widthwise.graph.shapes.layouts import Shortcut, elementwise, fits, row_major, same_type
+from widthwise.graph.shapes.layouts import (
+    Shortcut,
+    elementwise,
+    fits,
+    is_row_major,
+    row_major,
+    same_type,
+)
 
 aten = torch.ops.aten
 
@@ -18,6 +25,16 @@ def _floats(first: Tensor, *others: Any, **options: Any) -> Tensor | None:
         return None
     tensors = _tensors(first, (*others, *options.values()))
     return None if tensors is None else elementwise(first.dtype, tensors)
+
+
+def _exact(first: Tensor, *others: Any) -> Tensor | None:
+    """Kernels of which some keep the strides of dims of size one."""
+    result = _floats(first, *others)
+    return result if result is not None and result.stride() == first.stride() else None
+
+
+def _clamp(first: Tensor, *bounds: Any) -> Tensor | None:
+    return _exact(first, *bounds) if any(bound is not None for bound in bounds) else None
 
 
 def _division(first: Tensor, second: Any, *, rounding_mode: str | None) -> Tensor | None:
@@ -53,18 +70,20 @@ def _masked_fill(first: Tensor, mask: Tensor, value: complex) -> Tensor | None:
         return None
     if mask.dtype is not torch.bool or not fits(mask.shape, first.shape):
         return None
-    result = elementwise(first.dtype, (mask, first))
-    if result is None or result.is_contiguous():
-        return result
-    return row_major(first, first.shape)
+    # With another layout, where dims of size one lie depends on the mask.
+    return row_major(first, first.shape) if is_row_major(first) and is_row_major(mask) else None
 
 
 def _tensors(first: Tensor, others: tuple[Any, ...]) -> list[Tensor] | None:
     """Return the tensors among operands if they are all of one type."""
     found = [first]
+    # Some kernels make full floats of half ones first, and so change their layout.
+    half = first.is_floating_point() and first.element_size() < 4
     for other in others:
         if isinstance(other, Tensor):
             if other.dtype != first.dtype or not other.is_meta:
+                return None
+            if half and (other.shape, other.stride()) != (first.shape, first.stride()):
                 return None
             found.append(other)
         elif isinstance(other, complex):
@@ -75,14 +94,9 @@ def _tensors(first: Tensor, others: tuple[Any, ...]) -> list[Tensor] | None:
 SHORTCUTS: dict[Any, Shortcut] = {
     **dict.fromkeys(
         (
-            aten._prelu_kernel.default,
             aten.abs.default,
             aten.add.Scalar,
             aten.add.Tensor,
-            aten.addcmul.default,
-            aten.clamp.default,
-            aten.clamp_max.default,
-            aten.clamp_min.default,
             aten.cos.default,
             aten.div.Scalar,
             aten.div.Tensor,
@@ -93,7 +107,6 @@ SHORTCUTS: dict[Any, Shortcut] = {
             aten.gelu.default,
             aten.hardsigmoid.default,
             aten.hardswish.default,
-            aten.hardtanh.default,
             aten.leaky_relu.default,
             aten.log.default,
             aten.maximum.default,
@@ -102,9 +115,7 @@ SHORTCUTS: dict[Any, Shortcut] = {
             aten.mul.Scalar,
             aten.mul.Tensor,
             aten.neg.default,
-            aten.pow.Tensor_Scalar,
             aten.reciprocal.default,
-            aten.relu.default,
             aten.rsqrt.default,
             aten.rsub.Scalar,
             aten.sigmoid.default,
@@ -117,6 +128,17 @@ SHORTCUTS: dict[Any, Shortcut] = {
             aten.tanh.default,
         ),
         _floats,
+    ),
+    **dict.fromkeys(
+        (
+            aten._prelu_kernel.default,
+            aten.clamp_max.default,
+            aten.clamp_min.default,
+            aten.hardtanh.default,
+            aten.pow.Tensor_Scalar,
+            aten.relu.default,
+        ),
+        _exact,
     ),
     **dict.fromkeys(
         (
@@ -138,7 +160,6 @@ SHORTCUTS: dict[Any, Shortcut] = {
     **dict.fromkeys(
         (
             aten.add_.Tensor,
-            aten.clamp_.default,
             aten.clamp_min_.default,
             aten.div_.Tensor,
             aten.elu_.default,
@@ -151,9 +172,11 @@ SHORTCUTS: dict[Any, Shortcut] = {
             aten.sigmoid_.default,
             aten.silu_.default,
             aten.sub_.Tensor,
+            aten.tanh_.default,
         ),
         _in_place,
     ),
+    aten.clamp.default: _clamp,
     aten.div.Tensor_mode: _division,
     aten.masked_fill.Scalar: _masked_fill,
     aten.where.self: _where,

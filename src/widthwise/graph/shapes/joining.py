@@ -28,14 +28,18 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
         theirs[dim] = 0
         if theirs != beside:
             return None
-    return row_major(first, sizes) if all(map(is_row_major, tensors)) else None
+    # Maps are joined as channels-last ones if all are; nothing else changes the layout.
+    plain = len(sizes) not in (4, 5) or any(each.stride(1) > each.stride(-1) for each in tensors)
+    return row_major(first, sizes) if plain and min(sizes) > 0 else None
 
 
 def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     first = tensors[0]
     if not -first.dim() - 1 <= dim <= first.dim() or not same_type(*tensors):
         return None
-    if any(tensor.shape != first.shape for tensor in tensors) or not all(map(is_row_major, tensors)):
+    if any(tensor.shape != first.shape for tensor in tensors) or not all(
+        map(is_row_major, tensors)
+    ):
         return None
     sizes = list(first.shape)
     sizes.insert(dim % (first.dim() + 1), len(tensors))

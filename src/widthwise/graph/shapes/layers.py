@@ -12,6 +12,7 @@ from widthwise.graph.shapes.layouts import Shortcut, elementwise, is_row_major, 
 
 aten = torch.ops.aten
 
+_LAST = torch.channels_last
 _STATISTICS = (torch.float32, torch.float64)
 """Types whose means are of the same type."""
 
@@ -110,6 +111,20 @@ def _pooled(
     return shape if min(shape) > 0 else None
 
 
+def _upsample_smoothly(first: Tensor, size: Sequence[int], *_: Any) -> Tensor | None:
+    shape = (*first.shape[:2], *size)
+    if first.dim() != 4 or first.dtype not in _STATISTICS or len(size) != 2:
+        return None
+    if 1 in (*shape[1:], *first.shape[1:]) or not first.is_contiguous(memory_format=_LAST):
+        return _upsample(first, size)
+    if min(*shape, *first.shape) < 1:
+        return None
+    # A batch of one may have any stride; with a short one, maps are not taken for channels-last.
+    if first.stride(0) < first[0].numel():
+        return row_major(first, shape)
+    return torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=_LAST)
+
+
 def _upsample(first: Tensor, size: Sequence[int], *_: Any) -> Tensor | None:
     if first.dim() != 4 or not first.is_floating_point() or not _is_plain_map(first):
         return None
@@ -119,7 +134,7 @@ def _upsample(first: Tensor, size: Sequence[int], *_: Any) -> Tensor | None:
 
 def _is_plain_map(first: Tensor) -> bool:
     """Tell whether maps are contiguous, and cannot be taken for channels-last ones."""
-    return is_row_major(first) and not first.is_contiguous(memory_format=torch.channels_last)
+    return is_row_major(first) and not first.is_contiguous(memory_format=_LAST)
 
 
 def _batch_norm(
@@ -138,7 +153,8 @@ def _batch_norm(
         if given is not None and (given.shape != channels or not same_type(first, given)):
             return None
     result = elementwise(first.dtype, (first,))
-    if result is None:
+    # Some kernels keep the strides of dims of size one.
+    if result is None or result.stride() != first.stride():
         return None
     return result, row_major(first, channels), row_major(first, channels)
 
@@ -189,12 +205,7 @@ def _group_norm(
 
 SHORTCUTS: dict[Any, Shortcut] = {
     **dict.fromkeys(
-        (
-            aten.upsample_bicubic2d.default,
-            aten.upsample_bilinear2d.default,
-            aten.upsample_nearest2d.default,
-        ),
-        _upsample,
+        (aten.upsample_bicubic2d.default, aten.upsample_bilinear2d.default), _upsample_smoothly
     ),
     aten.avg_pool2d.default: _average_pool,
     aten.convolution.default: _convolution,
@@ -202,4 +213,5 @@ SHORTCUTS: dict[Any, Shortcut] = {
     aten.native_batch_norm.default: _batch_norm,
     aten.native_group_norm.default: _group_norm,
     aten.native_layer_norm.default: _layer_norm,
+    aten.upsample_nearest2d.default: _upsample,
 }

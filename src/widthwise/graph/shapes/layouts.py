@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,18 +22,23 @@ def row_major(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = No
 def elementwise(dtype: torch.dtype, operands: Sequence[Tensor]) -> Tensor | None:
     """Return the result of an elementwise operator, or None where kernels differ in its strides.
 
-    Dims lie in memory as the first operand with an opinion has them; but kernels do not agree on
-    where dims of size one lie, except for a batch of one in front of all.
+    It is contiguous, or channels-last, if all operands are. Else its dims lie in memory as the
+    first operand with an opinion has them.
     """
     first, *others = operands
-    shape, strides = first.shape, first.stride()
+    shape = first.shape
     if not shape.numel():
         return None
-    if all(other.shape == shape and other.stride() == strides for other in others):
-        if first.is_contiguous():
+    if all(other.shape == shape for other in others):
+        strides = [operand.stride() for operand in operands]
+        if all(operand.is_contiguous() for operand in operands):
             result = torch.empty(shape, dtype=dtype, device=_META)
-            return result if result.stride() == strides else None
-        found = _combined(shape, [strides])
+            # Maps of one pixel or one channel: what they are taken for depends on the kernel.
+            ambiguous = len(shape) == 4 and _is_channels_last(first)
+            differs = ambiguous and any(own != result.stride() for own in strides)
+            return None if differs else result
+        if len(shape) == 4 and all(map(_is_channels_last, operands)):
+            return torch.empty(shape, dtype=dtype, device=_META, memory_format=torch.channels_last)
     else:
         broadcast = _broadcast([operand.shape for operand in operands])
         if broadcast is None:
@@ -42,14 +46,17 @@ def elementwise(dtype: torch.dtype, operands: Sequence[Tensor]) -> Tensor | None
         shape = broadcast
         if not shape.numel():
             return None
-        found = _combined(shape, [_expanded(operand, shape) for operand in operands])
-    if 1 in shape[1:] or (shape[0] == 1 and found[0] != shape.numel()):
-        return None
-    for operand in operands:
-        own = operand.stride()
-        if operand.shape == shape and own[1:] == found[1:] and own != found:
+        strides = [_expanded(operand, shape) for operand in operands]
+    found = _combined(shape, strides)
+    if any(own != strides[0] for own in strides):
+        # Kernels agree on where dims of size one lie only for a batch of one before the rest.
+        if 1 in shape[1:] or (shape[0] == 1 and found[0] != shape.numel()):
             return None
     return torch.empty_strided(shape, found, dtype=dtype, device=_META)
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def fits(shape: torch.Size, whole: torch.Size) -> bool:
@@ -68,7 +75,7 @@ def is_row_major(tensor: Tensor) -> bool:
     for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
         if stride != step:
             return False
-        step *= size
+        step *= max(size, 1)
     return True
 
 

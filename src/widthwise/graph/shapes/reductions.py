@@ -14,7 +14,7 @@ aten = torch.ops.aten
 
 
 def _reduction(first: Tensor, dims: Sequence[int] | None, keep: bool = False) -> Tensor | None:
-    if not first.is_floating_point() or not dims or not first.numel() or not is_row_major(first):
+    if not first.is_floating_point() or not dims or not first.numel():
         return None
     rank = first.dim()
     gone = {dim % rank for dim in dims if -rank <= dim < rank}
@@ -27,7 +27,8 @@ def _reduction(first: Tensor, dims: Sequence[int] | None, keep: bool = False) ->
 def _vector_norm(
     first: Tensor, order: float = 2, dims: Sequence[int] | None = None, keep: bool = False
 ) -> Tensor | None:
-    return _reduction(first, dims, keep)
+    # Along a dim of size one there is nothing to add, and the layout may stay.
+    return _reduction(first, dims, keep) if is_row_major(first) or 1 not in first.shape else None
 
 
 def _variance_and_mean(

@@ -26,7 +26,7 @@ demo: $(VENV)/.runtime ## Search, train and report on handwritten digits (CPU, n
 test: $(VENV)/.dev ## Run the tests, a few minutes on two cores
 	@$(PYTEST)
 
-test-slow: $(VENV)/.dev ## Run the long tests too: every torchvision model, heavier properties
+test-slow: $(VENV)/.dev ## Run the long tests too: every network of the reach list, heavier properties
 	@WIDTHWISE_HYPOTHESIS=explore $(PYTEST) -m "slow or not slow"
 
 check: $(VENV)/.dev ## Formatting, lint and types, as CI runs them

@@ -124,7 +124,7 @@ def _most(what: str, rows: list[Row], value: Callable[[Row], float], form: str) 
 
 def _peer(tool: str, rows: Rows, ours: Rows) -> str:
     shared = [row for name, row in rows.items() if name in ours]
-    count = sum(map(_smaller, shared))
+    count = sum(map(is_smaller, shared))
     return f"| {PEERS[tool]} ends in a smaller network that runs | {count} of {len(shared)} |"
 
 
@@ -150,7 +150,8 @@ def _name(row: Row) -> str:
     return str(row["name"]).partition("/")[2]
 
 
-def _smaller(row: Row) -> bool:
+def is_smaller(row: Row) -> bool:
+    """Tell whether a tool ended in a smaller network that runs."""
     return "failure" not in row and row["half_params"] <= SMALLER
 
 

@@ -149,9 +149,8 @@ def index_select(op: Op) -> Label:
 @register(aten.index, aten._unsafe_index)
 def index(op: Op) -> Label:
     """Advanced indexing: indexed dims give way to the dims of the index."""
-    if _freeze_indexed(op):
-        return blank(op.out.dim())
-    return _at_indices(op)
+    indexed = _freeze_indexed(op)
+    return _at_indices(op, indexed)
 
 
 @register(aten.index_put, aten.index_put_, aten._index_put_impl_)
@@ -159,15 +158,14 @@ def index_put(op: Op) -> Label:
     """What is put at indices meets what is left beside them."""
     target, values = op.args[0], op.args[2]
     label = op.label(target)
-    if _freeze_indexed(op):
-        return label
-    beside = [(dim, ids) for dim, ids in enumerate(label) if not _is_indexed(op, dim)]
-    places = _at_indices(op)
+    indexed = _freeze_indexed(op)
+    places = _at_indices(op, indexed)
     shift = len(places) - values.dim()
     tied = list(label)
     for dim, (ids, size) in enumerate(zip(op.label(values), values.shape, strict=True)):
         place = places[dim + shift]
-        where = next((d for d, own in beside if own is place and place is not None), None)
+        beside = (d for d, own in enumerate(label) if d not in indexed and own is place)
+        where = next(beside, None) if place is not None else None
         if where is not None and size != 1:
             tied[where] = op.tie(place, ids)
         else:
@@ -175,30 +173,29 @@ def index_put(op: Op) -> Label:
     return tuple(tied)
 
 
-def _freeze_indexed(op: Op) -> bool:
-    """Freeze what is indexed; tell whether that is everything, by a mask."""
+def _freeze_indexed(op: Op) -> list[int]:
+    """Freeze what is indexed, and masks; return the dims that are indexed."""
     label = op.label(op.args[0])
-    indexed = [dim for dim in range(len(label)) if _is_indexed(op, dim)]
-    for dim in indexed:
-        op.freeze(label[dim], "is indexed by value")
-    masked = any(_is_mask(op.args[1][dim]) for dim in indexed)
-    if masked:
-        op.freeze_all("is indexed by a mask")
-    return masked
+    indexed: list[int] = []
+    dim = 0
+    for item in op.args[1]:
+        # A mask stands for as many dims as it has.
+        length = item.dim() if isinstance(item, Tensor) and _is_mask(item) else 1
+        if isinstance(item, Tensor):
+            indexed.extend(range(dim, dim + length))
+            for ids in (*label[dim : dim + length], *op.label(item)):
+                op.freeze(ids, "is indexed by value")
+        dim += length
+    return indexed
 
 
-def _is_indexed(op: Op, dim: int) -> bool:
-    indices = op.args[1]
-    return dim < len(indices) and isinstance(indices[dim], Tensor)
-
-
-def _at_indices(op: Op) -> Label:
-    """Return the label of what indices without masks pick."""
+def _at_indices(op: Op, indexed: list[int]) -> Label:
+    """Return the label of what the indices pick."""
     label = op.label(op.args[0])
-    indexed = [dim for dim in range(len(label)) if _is_indexed(op, dim)]
     if not indexed:
         return label
-    width = max(op.args[1][dim].dim() for dim in indexed)
+    tensors = [item for item in op.args[1] if isinstance(item, Tensor)]
+    width = max(1 if _is_mask(item) else item.dim() for item in tensors)
     rest = [label[dim] for dim in range(len(label)) if dim not in indexed]
     adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
     place = indexed[0] if adjacent else 0

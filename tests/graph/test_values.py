@@ -1,0 +1,108 @@
+"""Forwards that read values: imagined, real, or refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import widthwise as ww
+from cases import BY_NAME
+
+
+class Paths(nn.Module):
+    """Chooses rows by a mask, then goes by a condition of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.other, self.last = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = x[x.new_ones(len(x)) > 0]
+        return self.last(x if self.skips(x) else self.other(x))
+
+    def skips(self, x: Tensor) -> bool:
+        """Tell whether the layer in the middle is left out."""
+        return False
+
+
+class SkipsByValue(Paths):
+    """Leaves the layer out if a value says so."""
+
+    def skips(self, x: Tensor) -> bool:
+        return bool(x.sum() > 1e9)
+
+
+class LoopsByValue(Paths):
+    """Goes on until two conditions differ, which no imagined ones do."""
+
+    def skips(self, x: Tensor) -> bool:
+        peak = x.abs().max()
+        while bool(peak > 1e9) == bool(peak >= 0):
+            pass
+        return False
+
+
+def test_choosing_by_value_needs_no_weights() -> None:
+    """A forward that chooses by value is traced without any values."""
+    net = BY_NAME["chosen_by_score"].build().to("meta")
+    graph = ww.trace(net, BY_NAME["chosen_by_score"].example_inputs)
+    assert graph.axes["trunk.0"].frozen is None
+    assert "imagined values" in str(graph)
+
+
+def test_imagination_does_not_lead_past_layers() -> None:
+    """Of two ways that a condition may go, the trace takes the one that uses every layer."""
+    graph = ww.trace(SkipsByValue(), torch.zeros(4, 6))
+    assert graph.axes["first"].frozen is None
+    assert "other.weight" in graph.slots
+    assert {("other.weight", 0), ("other.weight", 1)} <= set(graph.axes["other"].members) | set(
+        graph.axes["first"].members
+    )
+
+
+def test_a_loop_that_only_values_end_ends() -> None:
+    """Where imagination gets nowhere, the forward is traced on real tensors."""
+    graph = ww.trace(LoopsByValue(), torch.zeros(4, 6))
+    assert "real tensors" in str(graph)
+    assert graph.axes["first"].frozen is None
+
+
+class Ranked(nn.Module):
+    """Ranks rows by scores that differ by less than rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.score, self.value = nn.Linear(6, 32), nn.Linear(32, 1), nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        return self.value(x)[self.score(x)[:, 0].argsort()]
+
+
+def test_the_proof_is_not_turned_by_rounding() -> None:
+    """Rows that rounding sorts another way are compared in one order."""
+    torch.manual_seed(0)
+    model = Ranked().eval()
+    with torch.no_grad():
+        model.score.weight.mul_(1e-9)
+        model.score.bias.fill_(1.0)
+    graph = ww.trace(model, torch.zeros(64, 6))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Params(0.6))
+    ww.shrink(model, plan)
+
+
+def test_the_proof_sees_a_wrong_decision() -> None:
+    """What a decision is made from is compared, so a wrong cut shows before its consequences."""
+    torch.manual_seed(0)
+    model = Ranked().eval()
+    graph = ww.trace(model, torch.zeros(64, 6))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Params(0.6))
+    small = ww.shrink(model, plan)
+    with torch.no_grad():
+        small.score.bias.add_(1e-3)
+    from widthwise.shrinking import prove
+
+    with pytest.raises(ww.errors.ProofError, match="score"):
+        prove(model, small, graph, plan.mask(graph))

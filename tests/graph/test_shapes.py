@@ -159,7 +159,10 @@ CALLS: list[tuple[Any, tuple[Any, ...]]] = [
         (aten.upsample_bilinear2d.default, (each, [8, 7], False))
         for each in (MAP, LAST, MOVED, SHORT)
     ),
-    *((aten.upsample_bicubic2d.default, (each, [8, 7], True)) for each in (MAP, SQUEEZED)),
+    *(
+        (aten.upsample_bicubic2d.default, (each, [8, 7], True))
+        for each in (MAP, SQUEEZED, MAP[:, :1], MAP[:1])
+    ),
     *((aten.native_batch_norm.default, (e, *[meta(6)] * 4, False, 0.1, 1e-5)) for e in MAPS),
     (aten.native_batch_norm.default, (MAP, *[meta(6)] * 4, True, 0.1, 1e-5)),
     (aten.native_batch_norm.default, (MAP.half(), *[meta(6)] * 4, False, 0.1, 1e-5)),
@@ -174,8 +177,10 @@ for operator in elementwise.SHORTCUTS:
         CALLS += [(operator, (each,)) for each in LAYOUTS if operator is not aten.clamp.default]
     elif takes(operator, "Tensor", "number"):
         CALLS += [(operator, (each, number)) for each in LAYOUTS for number in (1, 2.0)]
+        CALLS += [(operator, (PLACES, number)) for number in (1, 2.0, True)]
     elif takes(operator, "Tensor", "Tensor"):
         CALLS += [(operator, pair) for pair in ((MAP, MAP), (MAP, HALF), (ONE, SQUEEZED))]
+        CALLS += [(operator, pair) for pair in ((PLACES, PLACES), (PLACES, PLACES.int()))]
 
 
 @pytest.mark.parametrize(("func", "args"), CALLS, ids=[str(func) for func, _ in CALLS])
@@ -191,6 +196,13 @@ def test_shapes_types_and_strides_are_those_of_pytorch(func: Any, args: tuple[An
         (aten.clone.default, (LAST,), {"memory_format": torch.preserve_format}),
         (aten.gelu.default, (MAP,), {"approximate": "tanh"}),
         (aten.div.Tensor_mode, (MAP, 2.0), {"rounding_mode": "floor"}),
+        (aten.div.Tensor_mode, (PLACES, 2), {"rounding_mode": "floor"}),
+        (
+            aten.div.Tensor_mode,
+            (torch.empty_strided((3, 5, 1), (5, 1, 15), device="meta"), 2),
+            {"rounding_mode": "floor"},
+        ),
+        (aten.div.Tensor_mode, (PLACES, 2), {"rounding_mode": None}),
         (aten.add.Tensor, (ONE, SQUEEZED), {"alpha": 2}),
         (aten.mean.dim, (MAP, [1]), {"dtype": torch.float64}),
         (aten.var_mean.correction, (MAP, [1]), {"correction": 0, "keepdim": True}),

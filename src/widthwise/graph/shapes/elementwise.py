@@ -18,12 +18,26 @@ from widthwise.graph.shapes.layouts import (
 
 aten = torch.ops.aten
 
+_INTEGERS = (torch.int32, torch.int64)
+
 
 def _floats(first: Tensor, *others: Any, **options: Any) -> Tensor | None:
     """Floats of one type, and numbers."""
     if not first.is_floating_point():
         return None
     tensors = _tensors(first, (*others, *options.values()))
+    return None if tensors is None else elementwise(first.dtype, tensors)
+
+
+def _numbers(first: Tensor, *others: Any) -> Tensor | None:
+    """Floats of one type, or integers of one type, and numbers that do not change it."""
+    if first.is_floating_point():
+        return _floats(first, *others)
+    if first.dtype not in _INTEGERS:
+        return None
+    if not all(isinstance(other, Tensor) or type(other) is int for other in others):
+        return None
+    tensors = _tensors(first, others)
     return None if tensors is None else elementwise(first.dtype, tensors)
 
 
@@ -39,7 +53,11 @@ def _clamp(first: Tensor, *bounds: Any) -> Tensor | None:
 
 def _division(first: Tensor, second: Any, *, rounding_mode: str | None) -> Tensor | None:
     """Division by a number; of tensors, PyTorch combines the layouts in another order."""
-    return None if isinstance(second, Tensor) else _floats(first, second)
+    if isinstance(second, Tensor):
+        return None
+    result = _floats(first, second) if rounding_mode is None else _numbers(first, second)
+    # As in `_exact`.
+    return result if result is not None and result.stride() == first.stride() else None
 
 
 def _comparison(first: Tensor, *others: Any) -> Tensor | None:
@@ -94,9 +112,6 @@ def _tensors(first: Tensor, others: tuple[Any, ...]) -> list[Tensor] | None:
 SHORTCUTS: dict[Any, Shortcut] = {
     **dict.fromkeys(
         (
-            aten.abs.default,
-            aten.add.Scalar,
-            aten.add.Tensor,
             aten.cos.default,
             aten.div.Scalar,
             aten.div.Tensor,
@@ -109,25 +124,34 @@ SHORTCUTS: dict[Any, Shortcut] = {
             aten.hardswish.default,
             aten.leaky_relu.default,
             aten.log.default,
-            aten.maximum.default,
-            aten.minimum.default,
             aten.mish.default,
-            aten.mul.Scalar,
-            aten.mul.Tensor,
-            aten.neg.default,
             aten.reciprocal.default,
             aten.rsqrt.default,
-            aten.rsub.Scalar,
             aten.sigmoid.default,
             aten.silu.default,
             aten.sin.default,
             aten.softplus.default,
             aten.sqrt.default,
-            aten.sub.Scalar,
-            aten.sub.Tensor,
             aten.tanh.default,
         ),
         _floats,
+    ),
+    **dict.fromkeys(
+        (
+            aten.abs.default,
+            aten.add.Scalar,
+            aten.add.Tensor,
+            aten.maximum.default,
+            aten.minimum.default,
+            aten.mul.Scalar,
+            aten.mul.Tensor,
+            aten.neg.default,
+            aten.remainder.Scalar,
+            aten.rsub.Scalar,
+            aten.sub.Scalar,
+            aten.sub.Tensor,
+        ),
+        _numbers,
     ),
     **dict.fromkeys(
         (

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.copying import narrow_module
 from widthwise.graph.inputs import Inputs
 from widthwise.graph.mode import Frames, numbers_in
 from widthwise.graph.sheet import Call
 from widthwise.graph.units import Units
-from widthwise.graph.values import Values
+from widthwise.graph.values import Values, tensors_in
 from widthwise.rules import Label
 from widthwise.rules.op import shape_of
 
@@ -102,7 +101,7 @@ class _Rehearsal(TorchDispatchMode):
             self._stop(number, _one_line(error))
         self._held.append(result)
         self.rescales |= numbers_in(func, args, kwargs) != call.numbers
-        outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+        outputs = list(tensors_in(result))
         expected = [
             self._expect(label, shape)
             for label, shape in zip(call.outputs, call.shapes, strict=True)

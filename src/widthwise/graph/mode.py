@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
-from widthwise.graph.values import Values
+from widthwise.graph.values import Values, tensors_in
 from widthwise.rules import Label, Op, blank, lookup
 from widthwise.rules.op import Ledger
 
@@ -135,7 +135,7 @@ class LabelMode(TorchDispatchMode):
         """Run one operator and label what it returns."""
         kwargs = kwargs or {}
         result = self._values.run(func, args, kwargs)
-        outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+        outputs = list(tensors_in(result))
         place = self._frames.next_place(str(func))
         op = Op(
             func,
@@ -174,9 +174,13 @@ def plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
+_NUMBERS = (float, int)
+
+
 def numbers_in(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[float, ...]:
     """Return the numbers among the arguments of a call."""
-    return tuple(value for value in (*args, *kwargs.values()) if is_number(func, value))
+    given = (value for value in (*args, *kwargs.values()) if type(value) in _NUMBERS)
+    return tuple(value for value in given if is_number(func, value))
 
 
 def is_number(func: Any, value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import permutations
+from itertools import islice, permutations
 from typing import TypeGuard
 
 import numpy as np
@@ -29,6 +29,8 @@ from widthwise.rules import Ids
 
 _MOST_PARTNERS = 4
 _MOST_TIMES = 4
+_MOST_PARTS = 12
+"""Numbers add up in many ways by chance, and every one costs a dry run."""
 SOON = 4
 """Calls that code which raised was about to make."""
 
@@ -62,7 +64,7 @@ def remedies(
     yield from ([one] for one in constants)
     if len(constants) > 1:
         yield constants
-    yield from _parts(narrowed, around)
+    yield from islice(_parts(narrowed, around), _MOST_PARTS)
     yield from ([equal] for equal in _equals(calls, failure, narrowed, units, kept_ids))
     reading = assumptions.readings.get(call.place, 0)
     yield from ([Reading(call.place, n)] for n in range(call.options) if n != reading)

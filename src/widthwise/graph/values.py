@@ -8,12 +8,12 @@ be one, every condition to hold, or none. So a detector is traced in a second, i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from widthwise.graph import shapes
 
@@ -158,12 +158,20 @@ _IMAGINATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in what an operator takes or returns, where PyTorch's pytree is slow."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+
+
 def _without_values(
     args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Sequence[Any], dict[str, Any]]:
     """Move tensors that a forward made on another device to the meta device."""
-    leaves, _ = tree_flatten((args, kwargs))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    tensors = list(tensors_in((args, tuple(kwargs.values()))))
     if not any(leaf.is_meta for leaf in tensors) or all(leaf.is_meta for leaf in tensors):
         return args, kwargs
 

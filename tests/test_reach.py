@@ -59,6 +59,7 @@ STRUCTURES = {
     "handwritten/crnn": "a recurrent network over columns",
     "handwritten/siamese_tracker": "one backbone called twice, two inputs",
     "handwritten/two_tower": "a dict of inputs, two towers that meet",
+    "timm/eca_resnext26ts": "a convolution along the channels (ECA)",
     "handwritten/gan_generator": "transposed convolutions",
     "handwritten/unet_pixel_shuffle": "pixel shuffle and skips",
     "torchvision/lraspp_mobilenet_v3_large": "segmentation, a dict of outputs",
@@ -81,7 +82,6 @@ MORE = {
     "torchvision/quantized_shufflenet_v2_x0_5": (0.46, _HEAD),
     "torchvision/quantized_shufflenet_v2_x1_0": (0.42, _HEAD),
     "timm/gmlp_ti16_224": (0.42, "its gates are square over the tokens, whose number stays"),
-    "timm/eca_resnext26ts": (0.47, "a convolution over the channels needs all of the trunk"),
     "timm/vit_tiny_patch16_dinov3_qkvb": (0.68, _ROTATED),
     "timm/vit_small_plus_patch16_dinov3_qkvb": (0.64, _ROTATED),
 }

@@ -118,3 +118,27 @@ def test_meta_network_is_narrowed_without_a_proof() -> None:
     small = ww.shrink(model, plan)
     assert sum(p.numel() for p in small.parameters()) == plan.params()
     assert all(p.is_meta for p in small.parameters())
+
+
+class _PaddedPool(nn.Module):
+    """Pads with minus infinity before a max pool, as networks of TensorFlow do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padded = nn.functional.pad(self.first(x), (0, 1, 0, 1), value=float("-inf"))
+        return self.last(nn.functional.max_pool2d(padded, 2))
+
+
+def test_infinite_padding_is_proven() -> None:
+    """Equal infinities agree; the finite rest is compared as ever."""
+    model = _PaddedPool().eval()
+    graph = ww.trace(model, torch.zeros(1, 3, 9, 9))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.6))
+    small = ww.shrink(model, plan)
+    with torch.no_grad():
+        small.first.bias.add_(1e-3)
+    with pytest.raises(ww.errors.ProofError, match="first"):
+        prove(model, small, graph, plan.mask(graph))

@@ -125,7 +125,8 @@ def _most(what: str, rows: list[Row], value: Callable[[Row], float], form: str) 
 def _peer(tool: str, rows: Rows, ours: Rows) -> str:
     shared = [row for name, row in rows.items() if name in ours]
     count = sum(map(is_smaller, shared))
-    return f"| {PEERS[tool]} ends in a smaller network that runs | {count} of {len(shared)} |"
+    what = f"{PEERS[tool]} ends in a smaller network that runs, of those that it was run on"
+    return f"| {what} | {count} of {len(shared)} |"
 
 
 def _misses(good: Iterable[Row]) -> list[str]:

@@ -146,8 +146,8 @@ def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
             if not torch.equal(a[~finite], b[~finite]):
                 return scale
             a, b = a[finite], b[finite]
-            scale = max(map(abs, _bounds(a))) if len(a) else 1.0
-        error = max(map(abs, _bounds(a - b))) / (scale or 1.0) if len(a) else 0.0
+            scale = max(map(abs, _bounds(a))) if a.numel() else 1.0
+        error = max(map(abs, _bounds(a - b))) / (scale or 1.0) if a.numel() else 0.0
         if error != error:
             return float("inf")
         worst = max(worst, error)

@@ -17,7 +17,6 @@ import argparse
 import fnmatch
 import json
 import multiprocessing
-import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -32,9 +31,6 @@ from harness import RESULTS, environment
 from reach_one import MODULES, TOOLS, report
 
 HERE = Path(__file__).parent
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
 MODELS = HERE / "reach_models.json"
 SECONDS = 60
 """Of one core, up to the first cut, proven or run; then up to the next."""
@@ -84,7 +80,7 @@ def measure(tool: str, name: str, seconds: int = SECONDS) -> dict[str, Any]:
     """
     context = multiprocessing.get_context("forkserver")
     # Imports, several seconds, are made once; where a tool is missing, the process will say so.
-    context.set_forkserver_preload(["timm", "torchvision", "widthwise", "reach_one", MODULES[tool]])
+    context.set_forkserver_preload(["timm", "torchvision", "widthwise", MODULES[tool]])
     receiver, sender = context.Pipe(duplex=False)
     start = time.perf_counter()
     process = context.Process(target=report, args=(tool, name, seconds, sender))

@@ -88,7 +88,7 @@ MORE = {
 """Networks that may keep more, and why."""
 
 
-def check(name: str, row: dict[str, Any]) -> None:
+def check_row(name: str, row: dict[str, Any]) -> None:
     """Hold one network's measurements against what is asked of every network."""
     assert "failure" not in row, row["failure"]
     assert BUDGET - 0.01 < row["kept_macs"] <= BUDGET
@@ -106,7 +106,7 @@ def test_each_structure_is_cut_and_proven(name: str, monkeypatch: pytest.MonkeyP
     # A test worker has no peak of its own, and only Linux tells any.
     monkeypatch.setattr(reach_one, "_peak", lambda **_: 0)
     parts = reach_one.with_widthwise(*reach_one.build(name))
-    check(name, {key: value for part in parts for key, value in part.items()})
+    check_row(name, {key: value for part in parts for key, value in part.items()})
     gc.collect()
 
 
@@ -114,7 +114,7 @@ def test_each_structure_is_cut_and_proven(name: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", [name for name in reach.all_names() if name not in STRUCTURES])
 def test_the_whole_list_is_cut_and_proven(name: str) -> None:
     """The same holds for every network of the reach benchmark, each in a process of its own."""
-    check(name, reach.measure("widthwise", name, seconds=300))
+    check_row(name, reach.measure("widthwise", name, seconds=300))
 
 
 def test_every_exception_is_a_network_that_runs() -> None:

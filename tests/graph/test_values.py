@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import widthwise as ww
 from cases import BY_NAME
+from widthwise.shrinking import prove
 
 
 class Paths(nn.Module):
@@ -55,11 +56,8 @@ def test_choosing_by_value_needs_no_weights() -> None:
 def test_imagination_does_not_lead_past_layers() -> None:
     """Of two ways that a condition may go, the trace takes the one that uses every layer."""
     graph = ww.trace(SkipsByValue(), torch.zeros(4, 6))
-    assert graph.axes["first"].frozen is None
-    assert "other.weight" in graph.slots
-    assert {("other.weight", 0), ("other.weight", 1)} <= set(graph.axes["other"].members) | set(
-        graph.axes["first"].members
-    )
+    assert ("other.weight", 1) in graph.axes["first"].members
+    assert graph.axes["other"].frozen is None
 
 
 def test_a_loop_that_only_values_end_ends() -> None:
@@ -90,7 +88,8 @@ def test_the_proof_is_not_turned_by_rounding() -> None:
         model.score.bias.fill_(1.0)
     graph = ww.trace(model, torch.zeros(64, 6))
     plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Params(0.6))
-    ww.shrink(model, plan)
+    small = ww.shrink(model, plan, verify=False)
+    assert prove(model, small, graph, plan.mask(graph)).dtype is torch.float32
 
 
 def test_the_proof_sees_a_wrong_decision() -> None:
@@ -102,7 +101,5 @@ def test_the_proof_sees_a_wrong_decision() -> None:
     small = ww.shrink(model, plan)
     with torch.no_grad():
         small.score.bias.add_(1e-3)
-    from widthwise.shrinking import prove
-
     with pytest.raises(ww.errors.ProofError, match="score"):
         prove(model, small, graph, plan.mask(graph))

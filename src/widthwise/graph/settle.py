@@ -151,11 +151,7 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
     if failure.before and any(freeze([each]) for each in calls[failure.call :][:SOON]):
         return
     while True:
-        inside = [
-            each
-            for each in calls[: failure.call + 1]
-            if not path or each.path == path or each.path.startswith(path + ".")
-        ]
+        inside = [each for each in calls[: failure.call + 1] if _is_inside(each, path)]
         if freeze(inside):
             return
         if not path:
@@ -166,6 +162,10 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
         raise errors.unstable_forward(study.passes[0].twin, reason)
 
 
+def _is_inside(call: Call, path: str) -> bool:
+    return not path or call.path == path or call.path.startswith(path + ".")
+
+
 def _freeze_size(study: Study, units: Units, stumble: Stumble, reason: str) -> bool:
     """Freeze the last dim before a failure whose size went where another was expected."""
     failure = stumble.failure
@@ -173,7 +173,7 @@ def _freeze_size(study: Study, units: Units, stumble: Stumble, reason: str) -> b
         return False
     kept_ids = _trial_masks(units)[stumble.trial][units.of_id]
     for call in reversed(study.calls(stumble.number)[: failure.call]):
-        if not call.path.startswith(failure.path):
+        if not _is_inside(call, failure.path):
             continue
         for at, ids in dims_of(call):
             if (len(ids), int(kept_ids[ids].sum())) == failure.size:

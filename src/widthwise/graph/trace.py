@@ -39,10 +39,10 @@ def trace(
 
     The forward runs once on the meta device, where tensors have shapes but no values, and then
     again with every axis narrowed, until what cannot be narrowed is frozen. Values that a forward
-    reads are imagined (a mask keeps everything); where that does not serve, it is run on real
-    tensors. The model is left exactly as it was: the passes run on a
-    copy without weights, in evaluation mode and with one input of the batch, so the graph does not
-    depend on the model's mode, on the batch size or on whether its weights exist.
+    chooses by are imagined (a mask keeps everything); where that does not serve, it is run on real
+    tensors. The model is left exactly as it was: the passes run on a copy without weights, in
+    evaluation mode and with one input of the batch, so the graph does not depend on the model's
+    mode, on the batch size or on whether its weights exist.
 
     Args:
         model: Any module, on any device, also ``meta``.
@@ -85,20 +85,25 @@ def _open_study(model: nn.Module, inputs: Inputs, wishes: Wishes) -> Study:
     if isinstance(first, Study):
         return first
     if not _needs_values(first.error):
-        raise errors.forward_failed(kind, first.path, inputs.describe(), first.error)
+        raise errors.forward_failed(
+            kind, first.path, inputs.describe(), first.error
+        ) from first.error
     where = f"the forward reads values in `{first.path or kind}`"
     without_weights = any(tensor.is_meta for _, tensor in named_tensors(model))
     if isinstance(first.error, ValueReadError) and first.error.chooses:
         # What is chosen differs from run to run on real tensors; and the networks are large.
         note = f"traced with imagined values, as if every element were chosen: {where}"
-        tries = [
-            _attempt(Study([], partial(ImaginedValues, holds=holds), wishes, [note]), twin, bare)
-            for holds in (True, False)
-        ]
-        # Imagination may lead past some layers, or nowhere.
-        led = sorted((s for s in tries if isinstance(s, Study)), key=lambda s: len(s.unused))
-        if led and (without_weights or not led[0].unused):
-            return led[0]
+        led: list[Study] = []
+        for holds in (True, False):
+            study = Study([], partial(ImaginedValues, holds=holds), wishes, [note])
+            imagined = _attempt(study, twin, bare)
+            # Imagination may lead past some layers, or nowhere.
+            if isinstance(imagined, Study):
+                if not imagined.unused:
+                    return imagined
+                led.append(imagined)
+        if led and without_weights:
+            return min(led, key=lambda study: len(study.unused))
     if without_weights:
         raise errors.meta_unsupported(kind, first.path, first.error) from first.error
     real = copy_module(model, lambda _, tensor: tensor.detach().clone())
@@ -203,7 +208,7 @@ def _undisturbed() -> Iterator[None]:
     """
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 (the user may use it)
     # A pass makes many small objects. What is there already, PyTorch's modules and the network,
-    # need not be searched for garbage each time: half of a first trace.
+    # need not be searched for garbage each time.
     ours = not gc.get_freeze_count()
     if ours:
         gc.freeze()

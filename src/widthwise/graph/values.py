@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -73,7 +74,7 @@ class NoValues:
         if _is_bare(args):
             if func is aten._local_scalar_dense.default:
                 raise ValueReadError(func, chooses=False)
-            if str(func) in _IMAGINATIONS or (func is aten.index.Tensor and _has_mask(args[1])):
+            if _imagination(func) or (func is aten.index.Tensor and _has_mask(args[1])):
                 raise ValueReadError(func, chooses=True)
         return shapes.run(func, args, kwargs)
 
@@ -95,7 +96,7 @@ class ImaginedValues:
         if _is_bare(args):
             if func is aten._local_scalar_dense.default:
                 return self._number(args[0])
-            if (imagine := _IMAGINATIONS.get(str(func))) is not None:
+            if (imagine := _imagination(func)) is not None:
                 return imagine(*args)
             if func is aten.index.Tensor:
                 args = (args[0], _places(args[1]))
@@ -156,6 +157,11 @@ _IMAGINATIONS: dict[str, Callable[..., Any]] = {
     "aten._unique2.default": _unique,
     "torchvision.nms.default": _nms,
 }
+
+
+@cache
+def _imagination(func: Any) -> Callable[..., Any] | None:
+    return _IMAGINATIONS.get(str(func))
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -27,7 +27,7 @@ def convolution(op: Op) -> Label:
     transposed, groups = bool(op.args[6]), int(op.args[8])
     for dim in range(2, weight.dim()):
         op.freeze(op.label(weight)[dim], "spatial size of a kernel")
-    space = _space(op, source, weight)
+    space = _space(op, source, weight, groups)
     _count(op, source, weight, space, transposed)
 
     channels = op.label(source)[1]
@@ -41,7 +41,7 @@ def convolution(op: Op) -> Label:
     return (op.label(source)[0], out, *space)
 
 
-def _space(op: Op, source: torch.Tensor, weight: torch.Tensor) -> Label:
+def _space(op: Op, source: torch.Tensor, weight: torch.Tensor, groups: int) -> Label:
     """Return the label of the space: a convolution that keeps a size keeps what is along it.
 
     Efficient channel attention convolves along the channels, so that neighbours count.
@@ -49,11 +49,12 @@ def _space(op: Op, source: torch.Tensor, weight: torch.Tensor) -> Label:
     found = list(blank(source.dim() - 2))
     for dim in range(2, source.dim()):
         ids = op.label(source)[dim]
-        if source.shape[dim] != op.out.shape[dim]:
+        mixes = weight.shape[dim] > 1
+        if source.shape[dim] != op.out.shape[dim] or (mixes and groups > 1):
             op.freeze(ids, "is convolved over")
             continue
         found[dim - 2] = ids
-        if weight.shape[dim] > 1:
+        if mixes:
             op.mix(ids)
     return tuple(found)
 

@@ -81,7 +81,8 @@ class _Noting(TorchDispatchMode):
         if _decides(given, made):
             sample = [_sample(tensor) for tensor in given]
             self._notes.outputs.append((_decision(func, self._frames.path), sample))
-            self._notes.decisions.append((func, [tensor.clone() for tensor in made]))
+            taken = [tensor.clone() for tensor in made if not tensor.is_floating_point()]
+            self._notes.decisions.append((func, taken))
         return result
 
 
@@ -143,12 +144,14 @@ def run_masked(
         if op.mixes or renumbered:
             made = _on_kept(op, ledger, stays, out_labels, iter(narrow) if renumbered else None)
         if _decides(op.tensors, op.outputs):
-            found.append((_decision(op.func, op.path), [_sample(take(t)) for t in op.tensors]))
+            sample = [_sample(_pick(t, ledger.label(t), stays)) for t in op.tensors]
+            found.append((_decision(op.func, op.path), sample))
             func, taken = next(decisions, (None, []))
             if func is op.func and all(_is_whole(label, stays) for label in out_labels):
+                theirs = iter(taken)
                 made = [
-                    own if own.is_floating_point() else other.clone()
-                    for own, other in zip(made or op.outputs, taken, strict=True)
+                    own if own.is_floating_point() else next(theirs).clone()
+                    for own in made or op.outputs
                 ]
         return made
 

@@ -68,24 +68,23 @@ def test_a_loop_that_only_values_end_ends() -> None:
 
 
 class Ranked(nn.Module):
-    """Ranks rows by scores that differ by less than rounding."""
+    """Ranks what it makes of rows by their scores."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.score, self.value = nn.Linear(6, 32), nn.Linear(32, 1), nn.Linear(32, 5)
+        self.embed, self.score, self.value = nn.Linear(6, 32), nn.Linear(32, 1), nn.Linear(6, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.embed(x)
-        return self.value(x)[self.score(x)[:, 0].argsort()]
+        return self.value(x)[self.score(self.embed(x))[:, 0].argsort()]
 
 
 def test_the_proof_is_not_turned_by_rounding() -> None:
-    """Rows that rounding sorts another way are compared in one order."""
+    """Rows whose scores differ by rounding only are compared in one order."""
     torch.manual_seed(0)
     model = Ranked().eval()
     with torch.no_grad():
-        model.score.weight.mul_(1e-9)
-        model.score.bias.fill_(1.0)
+        model.embed.weight.mul_(1e-4)
+        model.embed.bias.add_(1e3)
     graph = ww.trace(model, torch.zeros(64, 6))
     plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Params(0.6))
     small = ww.shrink(model, plan, verify=False)

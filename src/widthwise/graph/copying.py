@@ -55,60 +55,69 @@ def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
-        return _copy(model, memo)
+        return _Copier(memo).copy(model)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise errors.not_copyable(type(model).__name__, error) from error
 
 
 _CONSTANTS = frozenset({type(None), bool, int, float, str, type, FunctionType})
+_CONTAINERS = frozenset({OrderedDict, dict, list, set})
 
 
-def _copy(value: Any, memo: dict[int, Any]) -> Any:
-    """Do what `copy.deepcopy` does, several times as fast at what modules are made of."""
-    kind: Any = type(value)
-    if kind in _CONSTANTS:
-        return value
-    known = memo.get(id(value))
-    if known is not None:
-        return known
-    new: Any
-    if kind in (OrderedDict, set) and not value:
-        # Every module holds a dozen tables of hooks.
-        new = memo[id(value)] = kind()
-    elif kind is tuple and _CONSTANTS.issuperset(map(type, value)):
-        return value
-    elif kind is dict:
-        new = memo[id(value)] = {}
-        for key, item in value.items():
-            new[_copy(key, memo)] = _copy(item, memo)
-    elif kind is list:
-        new = memo[id(value)] = []
-        new.extend([_copy(item, memo) for item in value])
-    elif isinstance(value, nn.Module) and _is_plain(value):
-        new = memo[id(value)] = kind.__new__(kind)
-        new.__setstate__(
-            {
-                key: item if type(item) in _CONSTANTS else _copy(item, memo)
+class _Copier:
+    """Does what `copy.deepcopy` does, several times as fast at what modules are made of."""
+
+    def __init__(self, memo: dict[int, Any]) -> None:
+        self._memo = memo
+        self._plain: dict[type, bool] = {}
+
+    def copy(self, value: Any) -> Any:
+        kind: Any = type(value)
+        if kind in _CONSTANTS:
+            return value
+        memo = self._memo
+        known = memo.get(id(value))
+        if known is not None:
+            return known
+        new: Any
+        if kind in _CONTAINERS and not value:
+            # Every module holds a dozen tables of hooks.
+            new = memo[id(value)] = kind()
+        elif kind is tuple and _CONSTANTS.issuperset(map(type, value)):
+            return value
+        elif kind is dict:
+            new = memo[id(value)] = {}
+            for key, item in value.items():
+                new[self.copy(key)] = self.copy(item)
+        elif kind is list:
+            new = memo[id(value)] = []
+            new.extend([self.copy(item) for item in value])
+        elif isinstance(value, nn.Module) and self._is_plain(value):
+            new = memo[id(value)] = kind.__new__(kind)
+            state = {
+                key: item if type(item) in _CONSTANTS else self.copy(item)
                 for key, item in vars(value).items()
             }
-        )
-    else:
-        new = copy.deepcopy(value, memo)
-    return new
+            if kind.__setstate__ is nn.Module.__setstate__:
+                # That only adds what files of old versions lack.
+                vars(new).update(state)
+            else:
+                new.__setstate__(state)
+        else:
+            new = copy.deepcopy(value, memo)
+        return new
 
-
-def _is_plain(module: nn.Module) -> bool:
-    """Tell whether all that `copy.deepcopy` would do is to copy the attributes."""
-    kind = type(module)
-    for name, usual in _CUSTOMS:
-        if getattr(kind, name, None) is not usual:
-            return False
-    return (
-        kind not in copyreg.dispatch_table
-        and "__deepcopy__" not in vars(module)
-        and not isinstance(module, dict | list)
-        and not any(vars(base).get("__slots__") for base in kind.__mro__)
-    )
+    def _is_plain(self, module: nn.Module) -> bool:
+        """Tell whether all that `copy.deepcopy` would do is to copy the attributes."""
+        kind = type(module)
+        if kind not in self._plain:
+            self._plain[kind] = (
+                all(getattr(kind, name, None) is usual for name, usual in _CUSTOMS)
+                and kind not in copyreg.dispatch_table
+                and not issubclass(kind, dict | list)
+                and not any(vars(base).get("__slots__") for base in kind.__mro__)
+            )
+        return self._plain[kind] and "__deepcopy__" not in vars(module)
 
 
 _CUSTOMS = tuple(
@@ -142,13 +151,16 @@ def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
         A new tensor that shares nothing with the old one, or the old one if nothing is removed.
     """
     new = tensor.detach()
+    shape = tuple(
+        size if indices is None else len(indices)
+        for size, indices in zip(tensor.shape, kept, strict=True)
+    )
+    if shape == tensor.shape:
+        return new
+    if new.is_meta:
+        return torch.empty(shape, dtype=new.dtype, device="meta")
     for dim, indices in enumerate(kept):
-        if indices is None or len(indices) == tensor.shape[dim]:
-            continue
-        if new.is_meta:
-            shape = [*new.shape[:dim], len(indices), *new.shape[dim + 1 :]]
-            new = torch.empty(shape, dtype=new.dtype, device="meta")
-        else:
+        if indices is not None and len(indices) < tensor.shape[dim]:
             new = new.index_select(dim, torch.as_tensor(indices, device=new.device))
     return new
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
@@ -25,14 +25,20 @@ def balance(component: Ids, parts: Iterable[tuple[Ids, Ids]]) -> Ids:
     Returns:
         The new component of every id.
     """
-    count = int(component.max(initial=-1)) + 1
-    joined = np.arange(count)
+    joined = list(range(int(component.max(initial=-1)) + 1))
+
+    def end(one: int) -> int:
+        """Return what a component was joined with in the end."""
+        while joined[one] != one:
+            one = joined[one]
+        return one
+
     for first, second in parts:
-        ours, theirs = joined[component[first]], joined[component[second]]
-        surplus = np.bincount(ours, minlength=count) - np.bincount(theirs, minlength=count)
-        for one, other in _matched(_in_order(ours, surplus), _in_order(theirs, -surplus)):
-            joined[joined == joined[other]] = joined[one]
-    _, numbers = np.unique(joined, return_inverse=True)
+        ours, theirs = ([end(one) for one in component[part].tolist()] for part in (first, second))
+        for one, other in _matched(*_surplus(ours, theirs)):
+            # Others may have led these together, or further, already.
+            joined[end(other)] = end(one)
+    _, numbers = np.unique([end(one) for one in joined], return_inverse=True)
     return np.asarray(numbers, np.int64)[component]
 
 
@@ -40,11 +46,18 @@ Surplus: TypeAlias = list[tuple[int, int]]
 """Components, each with how many more ids of it one part holds than the other."""
 
 
-def _in_order(components: Ids, surplus: Ids) -> Surplus:
-    """Return what there is more of, in order of first appearance."""
-    found, places = np.unique(components, return_index=True)
-    ordered = found[np.argsort(places)]
-    return [(int(c), int(surplus[c])) for c in ordered if surplus[c] > 0]
+def _surplus(ours: list[int], theirs: list[int]) -> tuple[Surplus, Surplus]:
+    """Return what each of two parts holds more of, in order of first appearance."""
+    more = Counter(ours)
+    more.subtract(theirs)
+    return (
+        [(component, more[component]) for component in dict.fromkeys(ours) if more[component] > 0],
+        [
+            (component, -more[component])
+            for component in dict.fromkeys(theirs)
+            if more[component] < 0
+        ],
+    )
 
 
 def _matched(ours: Surplus, theirs: Surplus) -> Iterator[tuple[int, int]]:

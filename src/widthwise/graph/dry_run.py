@@ -101,7 +101,7 @@ class _Rehearsal(TorchDispatchMode):
             self._stop(number, _one_line(error))
         self._held.append(result)
         self.rescales |= numbers_in(func, args, kwargs) != call.numbers
-        outputs = list(tensors_in(result))
+        outputs = tensors_in(result)
         expected = [
             self._expect(label, shape)
             for label, shape in zip(call.outputs, call.shapes, strict=True)

@@ -10,6 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -39,7 +43,7 @@ class Frames:
     def __init__(self, model: nn.Module) -> None:
         self._modules = dict(model.named_modules())
         self._names = {id(module): name for name, module in self._modules.items()}
-        self._anchors = {name: self._anchor(name) for name in self._modules}
+        self._anchors: dict[str, tuple[str, str]] = {}
         self._stack: list[list[Any]] = [["", 0]]
 
     @property
@@ -51,6 +55,8 @@ class Frames:
         """Number the next call of the running module."""
         frame = self._stack[-1]
         frame[1] += 1
+        if frame[0] not in self._anchors:
+            self._anchors[frame[0]] = self._anchor(frame[0])
         kind, below = self._anchors[frame[0]]
         return Place(kind, below, frame[1], operator)
 
@@ -69,17 +75,18 @@ class Frames:
     def follow(self) -> Iterator[None]:
         """Watch the modules for the duration of a forward pass."""
 
-        def enter(module: nn.Module, *_: Any) -> None:
-            self._stack.append([self._names[id(module)], 0])
+        def enter(module: nn.Module, _: Any) -> None:
+            name = self._names.get(id(module))
+            if name is not None:
+                self._stack.append([name, 0])
 
-        def leave(*_: Any) -> None:
-            self._stack.pop()
+        def leave(module: nn.Module, *_: Any) -> None:
+            if id(module) in self._names:
+                self._stack.pop()
 
         self._stack = [["", 0]]
-        handles = []
-        for module in self._modules.values():
-            handles.append(module.register_forward_pre_hook(enter, prepend=True))
-            handles.append(module.register_forward_hook(leave))
+        # Two hooks for all modules: to hook each of hundreds takes as long as to run it.
+        handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
         try:
             yield
         finally:
@@ -135,7 +142,7 @@ class LabelMode(TorchDispatchMode):
         """Run one operator and label what it returns."""
         kwargs = kwargs or {}
         result = self._values.run(func, args, kwargs)
-        outputs = list(tensors_in(result))
+        outputs = tensors_in(result)
         place = self._frames.next_place(str(func))
         op = Op(
             func,

@@ -8,7 +8,7 @@ be one, every condition to hold, or none. So a detector is traced in a second, i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -164,21 +164,29 @@ def _imagination(func: Any) -> Callable[..., Any] | None:
     return _IMAGINATIONS.get(str(func))
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in what an operator takes or returns, where PyTorch's pytree is slow."""
+def tensors_in(value: Any) -> list[Tensor]:
+    """Return the tensors in what an operator takes or returns, where PyTorch's pytree is slow."""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
+        return [value]
+    found: list[Tensor] = []
+    if isinstance(value, list | tuple):
         for item in value:
-            yield from tensors_in(item)
+            if isinstance(item, Tensor):
+                found.append(item)
+            elif isinstance(item, list | tuple):
+                found += tensors_in(item)
+    return found
 
 
 def _without_values(
     args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Sequence[Any], dict[str, Any]]:
     """Move tensors that a forward made on another device to the meta device."""
-    tensors = list(tensors_in((args, tuple(kwargs.values()))))
-    if not any(leaf.is_meta for leaf in tensors) or all(leaf.is_meta for leaf in tensors):
+    given = tensors_in(args)
+    if kwargs:
+        given += tensors_in(list(kwargs.values()))
+    bare = sum(leaf.is_meta for leaf in given)
+    if bare in (0, len(given)):
         return args, kwargs
 
     def convert(leaf: Any) -> Any:

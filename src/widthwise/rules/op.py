@@ -275,4 +275,4 @@ def pass_through(op: Op) -> Label:
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
     """Return a tensor's shape as plain integers."""
-    return tuple(int(size) for size in tensor.shape)
+    return tuple(tensor.shape)

@@ -69,9 +69,16 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def environment() -> dict[str, Any]:
-    """Describe the machine and the versions, without anything private."""
-    packages = ("torch", "torchvision", "timm", "numpy", "scipy", "lightning")
+def environment(*more: str) -> dict[str, Any]:
+    """Describe the machine and the versions, without anything private.
+
+    Args:
+        *more: Packages to name besides those that every benchmark rests on.
+
+    Returns:
+        A record for a file of results.
+    """
+    packages = ("torch", "torchvision", "timm", "numpy", "scipy", "lightning", *more)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _processor(),

@@ -35,6 +35,8 @@ MODELS = HERE / "reach_models.json"
 SECONDS = 60
 """Of one core, up to the first cut, proven or run; then up to the next."""
 MOST_PARAMETERS = 100e6
+PACKAGES = {"torch_pruning": ("torch-pruning",), "fastnas": ("nvidia-modelopt",)}
+"""Name of a tool -> what is installed for it."""
 
 
 def timm_models() -> dict[str, list[str]]:
@@ -106,6 +108,7 @@ def main() -> None:
     parser.add_argument("tool", choices=TOOLS)
     parser.add_argument("--only", metavar="GLOB", default="*")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once, one core each")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="of one core, for every cut")
     parser.add_argument("--list", action="store_true", help="choose timm's models anew first")
     given = parser.parse_args()
     if given.list:
@@ -115,11 +118,13 @@ def main() -> None:
     seen = {row["name"] for row in done}
     left = [n for n in all_names() if n not in seen and fnmatch.fnmatch(n, given.only)]
     with ThreadPoolExecutor(given.jobs) as pool:
-        for future in as_completed([pool.submit(measure, given.tool, name) for name in left]):
+        futures = [pool.submit(measure, given.tool, name, given.seconds) for name in left]
+        for future in as_completed(futures):
             done.append(future.result())
             print(json.dumps(done[-1]), flush=True)
             # After every network, so that stopping loses nothing.
-            content = {"environment": environment(), "rows": done}
+            where = environment(*PACKAGES.get(given.tool, ()))
+            content = {"environment": where, "rows": done}
             path.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -170,6 +170,7 @@ CASES: list[Case] = [
     _case(zoo_attention.RmsNorm, mixes_channels=True),
     _case(zoo_attention.L2Normalise, mixes_channels=True),
     _case(zoo_attention.AttentionFusedQkv, mixes_channels=True),
+    _case(zoo_attention.AttentionInBlocks, image(1, 3, 6, 6), mixes_channels=True),
     _case(zoo_attention.AttentionSdpa, mixes_channels=True),
     _case(zoo_attention.Mha, image(1, 6, 16), mixes_channels=True),
     _case(zoo_attention.TokenMixer, mixes_channels=True),

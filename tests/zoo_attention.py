@@ -84,6 +84,54 @@ class AttentionFusedQkv(nn.Module):
         return self.head((x + self.proj(y)).mean(1))
 
 
+class Block(nn.Module):
+    """A convolution, its norm and an activation, as users wrap them."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(self.conv(x)))
+
+
+class SpatialSelfAttention(nn.Module):
+    """The attention of `AttentionInBlocks`: keys are half as wide as values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.head_size = heads, width // heads
+        self.key_size = self.head_size // 2
+        self.scale = self.key_size**-0.5
+        self.qkv = Block(width, width + 2 * self.key_size * heads)
+        self.proj = Block(width, width)
+        self.position = nn.Conv2d(width, width, 3, padding=1, groups=width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, width, h, w = x.shape
+        qkv = self.qkv(x).view(n, self.heads, self.key_size * 2 + self.head_size, h * w)
+        q, k, v = qkv.split([self.key_size, self.key_size, self.head_size], dim=2)
+        y = v @ (q.transpose(-2, -1) @ k * self.scale).softmax(-1).transpose(-2, -1)
+        return self.proj(y.view(n, width, h, w) + self.position(v.reshape(n, width, h, w)))
+
+
+class AttentionInBlocks(nn.Module):
+    """Sums of attributes shape q, k and v together; the input's width shapes the result (YOLO11).
+
+    The only calls that see the input's width are those of a child of the user's own class.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.attention = Block(3, 16), SpatialSelfAttention(16, 2)
+        self.mlp, self.head = nn.Sequential(Block(16, 24), Block(24, 16)), Head(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.attention(x)
+        return self.head(x + self.mlp(x))
+
+
 class AttentionSdpa(nn.Module):
     """Fused attention with separate projections and a head size that follows the shapes."""
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 import widthwise as ww
 from cases import BY_NAME
+from zoo_attention import Block
+from zoo_basic import Head
 
 
 def traced(name: str) -> ww.ChannelGraph:
@@ -172,3 +174,25 @@ def test_weight_norm_of_either_kind_is_narrowed() -> None:
         plan = ww.plan(graph, score=ww.scores.Random(), budget=ww.Macs(0.5))
         small = ww.shrink(net, plan)
         assert sum(p.numel() for p in small.parameters()) == plan.params()
+
+
+class Refuses(nn.Module):
+    """Takes 16 channels and nothing else, and passes them to a block as others use it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = Block(16, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != 16:
+            raise ValueError("16 channels, please")
+        return self.block(x)
+
+
+def test_what_serves_elsewhere_is_not_frozen_with_it() -> None:
+    """A class of blocks is not frozen everywhere for what surrounds one of them."""
+    net = nn.Sequential(Block(3, 8), Block(8, 16), Refuses(), Block(12, 10), Head(10))
+    graph = ww.trace(net, torch.zeros(1, 3, 8, 8))
+    frozen = {name: axis.frozen for name, axis in graph.axes.items() if axis.frozen}
+    assert set(frozen) == {"1.conv", "4.fc"}
+    assert "16 channels, please" in frozen["1.conv"]

@@ -152,37 +152,27 @@ class Assumptions:
                     new = replace(new, frozen={one.where: one.reason, **new.frozen})
         return new
 
-    def ties(self, calls: Sequence[Call]) -> Iterator[tuple[Ids, Ids]]:
-        """Yield the ties that equal and divisible counts mean for a pass."""
-        if not (self.equals or self.divides):
-            return
-        siblings = _by_anchor(calls)
+    def ties(self, siblings: Siblings) -> Iterator[tuple[Ids, Ids]]:
+        """Yield the ties that equal and divisible counts mean for some calls."""
         for divide in self.divides:
-            for (_, place), found in siblings.items():
-                ids = divide.source.ids(found[-1]) if place == divide.source.place else None
+            for found in siblings.at(divide.source.place).values():
+                ids = divide.source.ids(found[-1])
                 if ids is not None and len(ids) % divide.parts == 0:
                     parts = ids.reshape(divide.parts, -1)
                     yield np.tile(parts[0], divide.parts - 1), parts[1:].ravel()
         for equal in self.equals:
-            for (anchor, place), found in siblings.items():
-                if place != equal.first.place:
-                    continue
-                others = siblings.get((anchor, equal.second.place), ())
-                for call, other in zip(found, others, strict=False):
+            partners = siblings.at(equal.second.place)
+            for anchor, found in siblings.at(equal.first.place).items():
+                for call, other in zip(found, partners.get(anchor, ()), strict=False):
                     first, second = equal.first.ids(call), equal.second.ids(other)
                     if first is not None and second is not None:
                         yield from _tie(first, second)
 
-    def resized(self, calls: Sequence[Call]) -> Resized:
-        """Return the attributes that follow widths of a pass, by module path and name."""
+    def resized(self, siblings: Siblings) -> Resized:
+        """Return the attributes that follow widths of some calls, by module path and name."""
         found: Resized = {}
-        if not self.follows:
-            return found
-        siblings = _by_anchor(calls)
         for follow in self.follows:
-            for (anchor, place), places in siblings.items():
-                if place != follow.place:
-                    continue
+            for anchor, places in siblings.at(follow.place).items():
                 sizes = [
                     source if isinstance(source, int) else source.ids(places[-1])
                     for source in follow.sources
@@ -193,17 +183,35 @@ class Assumptions:
         return found
 
 
+class Siblings:
+    """The calls of a pass, to be found by place."""
+
+    def __init__(self, calls: Sequence[Call], anchors: Mapping[str, str]) -> None:
+        self._anchors = anchors
+        self._calls: dict[tuple[str, int], list[Call]] = defaultdict(list)
+        for call in calls:
+            self._calls[call.place.operator, call.place.ordinal].append(call)
+
+    def at(self, place: Place) -> dict[str, list[Call]]:
+        """Return the calls at a place, by the path of the module it is seen from."""
+        found: dict[str, list[Call]] = defaultdict(list)
+        for call in self._calls.get((place.operator, place.ordinal), ()):
+            anchor = _above(call.path, place.below)
+            if anchor is not None and self._anchors.get(anchor) == place.kind:
+                found[anchor].append(call)
+        return found
+
+
 def anchor_of(call: Call) -> str:
     """Return the path of the module that a call's place speaks of."""
-    below = call.place.below
-    return call.path.removesuffix(below).rstrip(".") if below else call.path
+    return _above(call.path, call.place.below) or ""
 
 
-def _by_anchor(calls: Sequence[Call]) -> dict[tuple[str, Place], list[Call]]:
-    found: dict[tuple[str, Place], list[Call]] = defaultdict(list)
-    for call in calls:
-        found[anchor_of(call), call.place].append(call)
-    return found
+def _above(path: str, below: str) -> str | None:
+    """Return the path that another, which ends so, lies below; None if it ends otherwise."""
+    if not below or path == below:
+        return path.removesuffix(below)
+    return path.removesuffix(f".{below}") if path.endswith(f".{below}") else None
 
 
 def _tie(first: Ids, second: Ids) -> Iterator[tuple[Ids, Ids]]:

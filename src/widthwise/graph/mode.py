@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -37,13 +38,46 @@ class Place:
     operator: str
 
 
+def anchors_of(model: nn.Module) -> dict[str, str]:
+    """Return the classes that places are spoken of from, by path.
+
+    A layer of torch.nn stands for nothing by itself: its calls are spoken of from the user's class
+    around it. The network is like no other module, even of its class.
+    """
+    anchors = {
+        path: _class_of(module)
+        for path, module in model.named_modules()
+        if not type(module).__module__.startswith("torch.nn.")
+    }
+    anchors[""] = f"{_class_of(model)} (network)"
+    return anchors
+
+
+def _class_of(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def anchor_at(anchors: Mapping[str, str], path: str) -> str:
+    """Return the path of the innermost anchor around a path."""
+    while path not in anchors:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def seen_from(path: str, outer: str) -> str | None:
+    """Return a path as seen from another that it is, or lies inside of; None if it does not."""
+    if not outer or path == outer:
+        return path.removeprefix(outer)
+    return path.removeprefix(f"{outer}.") if path.startswith(f"{outer}.") else None
+
+
 class Frames:
     """The stack of running modules. Hooks push and pop; an exception leaves the stack as it was."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = dict(model.named_modules())
-        self._names = {id(module): name for name, module in self._modules.items()}
-        self._anchors: dict[str, tuple[str, str]] = {}
+        self._model = model
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._origins: dict[str, tuple[str, str]] = {}
         self._stack: list[list[Any]] = [["", 0]]
 
     @property
@@ -55,21 +89,18 @@ class Frames:
         """Number the next call of the running module."""
         frame = self._stack[-1]
         frame[1] += 1
-        if frame[0] not in self._anchors:
-            self._anchors[frame[0]] = self._anchor(frame[0])
-        kind, below = self._anchors[frame[0]]
-        return Place(kind, below, frame[1], operator)
+        return Place(*self._origin(frame[0]), frame[1], operator)
 
-    def _anchor(self, name: str) -> tuple[str, str]:
-        # A layer of torch.nn stands for nothing by itself: speak of it from the user's class.
-        parts = name.split(".") if name else []
-        for count in range(len(parts), -1, -1):
-            module = self._modules.get(".".join(parts[:count]))
-            if module is not None and not type(module).__module__.startswith("torch.nn."):
-                break
-        kind = type(self._modules.get(".".join(parts[:count]), self._modules[""]))
-        anchor = f"{kind.__module__}.{kind.__qualname__}"
-        return (anchor if count else f"{anchor} (network)", ".".join(parts[count:]))
+    def _origin(self, path: str) -> tuple[str, str]:
+        """Return the class of the anchor of a path, and the path as seen from it."""
+        if path not in self._origins:
+            anchor = anchor_at(self._anchors, path)
+            self._origins[path] = self._anchors[anchor], seen_from(path, anchor) or ""
+        return self._origins[path]
+
+    @cached_property
+    def _anchors(self) -> dict[str, str]:
+        return anchors_of(self._model)
 
     @contextmanager
     def follow(self) -> Iterator[None]:

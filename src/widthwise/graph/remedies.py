@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, permutations
 from typing import TypeGuard
 
@@ -22,8 +22,8 @@ from widthwise.graph.assumptions import (
     anchor_of,
 )
 from widthwise.graph.dry_run import Failure
-from widthwise.graph.mode import Place
-from widthwise.graph.sheet import Call
+from widthwise.graph.mode import Place, seen_from
+from widthwise.graph.sheet import Call, place_from
 from widthwise.graph.units import OUTPUT, Units
 from widthwise.rules import Ids
 
@@ -41,6 +41,7 @@ def remedies(
     units: Units,
     kept_ids: np.ndarray,
     modules: Mapping[str, nn.Module],
+    anchors: Mapping[str, str],
     assumptions: Assumptions,
 ) -> Iterator[Sequence[Assumption]]:
     """Propose assumptions under which a failed call may run.
@@ -51,6 +52,7 @@ def remedies(
         units: Units of the attempt.
         kept_ids: Which ids the attempt kept, bool.
         modules: Modules by path.
+        anchors: The classes that places are spoken of from, by path.
         assumptions: What is assumed already.
 
     Yields:
@@ -64,8 +66,10 @@ def remedies(
     yield from ([one] for one in constants)
     if len(constants) > 1:
         yield constants
+    yield from _split_later(calls[failure.call :], narrowed, around)
     yield from islice(_parts(narrowed, around), _MOST_PARTS)
-    yield from ([equal] for equal in _equals(calls, failure, narrowed, units, kept_ids))
+    partners = _partners(calls, failure, anchors)
+    yield from ([equal] for equal in _equals(narrowed, partners, units, kept_ids))
     reading = assumptions.readings.get(call.place, 0)
     yield from ([Reading(call.place, n)] for n in range(call.options) if n != reading)
     for divide in _divides(narrowed, around):
@@ -136,13 +140,13 @@ def _blamed(
     return blamed, narrowed
 
 
-def dims_of(call: Call) -> Iterator[tuple[At, Ids]]:
-    """Yield the labelled dims of a call, and their ids."""
+def dims_of(call: Call, place: Place | None = None) -> Iterator[tuple[At, Ids]]:
+    """Yield the labelled dims of a call, and their ids; at its own place if no other is given."""
     for of_output, labels in ((False, call.inputs), (True, call.outputs)):
         for tensor, label in enumerate(labels):
             for dim, ids in enumerate(label):
                 if ids is not None:
-                    yield At(call.place, of_output, tensor, dim), ids
+                    yield At(place or call.place, of_output, tensor, dim), ids
 
 
 def _modules_around(
@@ -155,17 +159,18 @@ def _modules_around(
     anchor = anchor_of(call)
     path = failure.path
     running = modules.get(path)
-    while path.startswith(anchor):
+    while (seen := seen_from(path, anchor)) is not None:
         module = modules.get(path)
         if module is not None and not _is_layer(module):
-            yield path.removeprefix(anchor).strip("."), module
+            yield seen, module
         if not path:
             break
         path = path.rpartition(".")[0]
-    if failure.path.startswith(anchor) and running is not None:
+    seen = seen_from(failure.path, anchor)
+    if seen is not None and running is not None:
         for name, module in running.named_children():
             if not _is_layer(module):
-                yield f"{failure.path}.{name}".removeprefix(anchor).strip("."), module
+                yield f"{seen}.{name}".strip("."), module
 
 
 def _follows(
@@ -185,6 +190,37 @@ def _follows(
             elif isinstance(value, list | tuple) and all(map(_is_count, value)):
                 if sources := tuples.get(tuple(value)):
                     yield Follow(below, name, sources)
+
+
+def _split_later(
+    calls: Sequence[Call],
+    narrowed: Sequence[tuple[At, Ids]],
+    around: Sequence[tuple[str, nn.Module]],
+) -> Iterator[Sequence[Assumption]]:
+    """Yield the attributes that equal the parts into which code splits a size that adds them up."""
+    for at, ids in narrowed:
+        parts = _parts_of(ids, calls)
+        found = [
+            Follow(below, name, (Part(at, *parts[value]),))
+            for below, module in around
+            for name, value in vars(module).items()
+            if _is_count(value) and value in parts
+        ]
+        if found:
+            yield found
+
+
+def _parts_of(ids: Ids, calls: Sequence[Call]) -> dict[int, tuple[int, int]]:
+    """Return the places of the parts into which one of some calls splits a dim, by size."""
+    for call in calls:
+        if call.name != "aten.split_with_sizes":
+            continue
+        for dim, found in enumerate(call.inputs[0]):
+            if found is not None and np.array_equal(found, ids):
+                sizes = [shape[dim] for shape in call.shapes]
+                stops = np.cumsum(sizes).tolist()
+                return {size: (stop - size, stop) for size, stop in zip(sizes, stops, strict=True)}
+    return {}
 
 
 def _parts(
@@ -281,10 +317,26 @@ def _is_layer(module: nn.Module) -> bool:
     )
 
 
+def _partners(
+    calls: Sequence[Call], failure: Failure, anchors: Mapping[str, str]
+) -> Iterator[tuple[At, Ids]]:
+    """Yield dims of what ran before a failed call: in its module, then in modules inside of it.
+
+    The modules inside know the width of what the module is given (``b, c, h, w = x.shape``).
+    """
+    anchor = anchor_of(calls[failure.call])
+    before = calls[: failure.call]
+    for call in before:
+        if anchor_of(call) == anchor:
+            yield from dims_of(call)
+    for call in reversed(before):
+        if anchor_of(call) != anchor and seen_from(call.path, anchor) is not None:
+            yield from dims_of(call, place_from(anchors, call, anchor))
+
+
 def _equals(
-    calls: Sequence[Call],
-    failure: Failure,
     narrowed: Sequence[tuple[At, Ids]],
+    partners: Iterable[tuple[At, Ids]],
     units: Units,
     kept_ids: np.ndarray,
 ) -> Iterator[Equal]:
@@ -293,25 +345,22 @@ def _equals(
     Code that splits one width by another (``view(b, n, 3, heads, c // heads)`` with ``c`` the width
     of the module's input) needs both to keep equal counts.
     """
-    anchor = anchor_of(calls[failure.call])
+    others = list(partners)
     seen: set[bytes] = set()
     proposed = 0
     for at, ids in narrowed:
         own = units.of_id[ids]
         seen.add(own.tobytes())
-        for other in calls[: failure.call]:
-            if anchor_of(other) != anchor:
+        for partner, candidate in others:
+            theirs = units.of_id[candidate]
+            key = theirs.tobytes()
+            longer, shorter = max(len(own), len(theirs)), min(len(own), len(theirs))
+            if key in seen or longer % shorter or shorter < 2 or kept_ids[candidate].all():
                 continue
-            for partner, candidate in dims_of(other):
-                theirs = units.of_id[candidate]
-                key = theirs.tobytes()
-                longer, shorter = max(len(own), len(theirs)), min(len(own), len(theirs))
-                if key in seen or longer % shorter or shorter < 2 or kept_ids[candidate].all():
-                    continue
-                seen.add(key)
-                if not set(own.tolist()).isdisjoint(theirs.tolist()):
-                    continue
-                yield Equal(at, partner)
-                proposed += 1
-                if proposed >= _MOST_PARTNERS:
-                    return
+            seen.add(key)
+            if not set(own.tolist()).isdisjoint(theirs.tolist()):
+                continue
+            yield Equal(at, partner)
+            proposed += 1
+            if proposed >= _MOST_PARTNERS:
+                return

@@ -9,8 +9,9 @@ import numpy as np
 from widthwise import errors
 from widthwise.graph.assumptions import Freeze, Reading
 from widthwise.graph.dry_run import Success
+from widthwise.graph.mode import seen_from
 from widthwise.graph.remedies import SOON, dims_of, refinements, remedies
-from widthwise.graph.sheet import Call
+from widthwise.graph.sheet import Call, place_from
 from widthwise.graph.study import Study, Stumble
 from widthwise.graph.units import Units
 from widthwise.rules.labels import all_ids
@@ -109,7 +110,9 @@ def _remedied(study: Study, units: Units, stumble: Stumble) -> Success | Stumble
         # Freezing what was emptied is sure to help: what ties more than that together is no remedy.
         study.assume(before.plus(Freeze(calls[stumble.failure.call].place, "")))
         least = _free(study.units())
-    for proposal in remedies(calls, stumble.failure, units, kept_ids, modules, before):
+    for proposal in remedies(
+        calls, stumble.failure, units, kept_ids, modules, study.sheet.anchors, before
+    ):
         study.assume(before.plus(*proposal))
         remedied = study.units()
         if _free(remedied) < least:
@@ -132,7 +135,7 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
     for axis in units.axes.values():
         free[axis.units] = axis.frozen is None
 
-    def freeze(blamed: Sequence[Call]) -> bool:
+    def freeze(blamed: Sequence[Call], around: str) -> bool:
         if not any(
             bool(free[units.of_id[ids]].any())
             for each in blamed
@@ -140,30 +143,28 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
             for ids in all_ids(label)
         ):
             return False
-        verdicts = [Freeze(each.place, reason) for each in blamed]
+        # What modules inside do is frozen where this one does it: they may serve elsewhere, too.
+        places = [place_from(study.sheet.anchors, each, around) for each in blamed]
+        verdicts = [Freeze(place, reason) for place in places]
         study.assume(study.assumptions.plus(*verdicts))
         return True
 
     # The call itself; then what has the size that it took for constant; then what the code was
     # about to call; then everything so far in its module; then in the modules around it.
-    if freeze([call]) or _freeze_size(study, units, stumble, reason):
+    if freeze([call], path) or _freeze_size(study, units, stumble, reason):
         return
-    if failure.before and any(freeze([each]) for each in calls[failure.call :][:SOON]):
+    if failure.before and any(freeze([each], path) for each in calls[failure.call :][:SOON]):
         return
     while True:
-        inside = [each for each in calls[: failure.call + 1] if _is_inside(each, path)]
-        if freeze(inside):
+        so_far = calls[: failure.call + 1]
+        if freeze([each for each in so_far if seen_from(each.path, path) is not None], path):
             return
         if not path:
             break
         path = path.rpartition(".")[0]
     # Nothing that ran so far is free, and yet the narrow run differs: freeze the rest.
-    if not freeze(calls):
+    if not freeze(calls, path):
         raise errors.unstable_forward(study.passes[0].twin, reason)
-
-
-def _is_inside(call: Call, path: str) -> bool:
-    return not path or call.path == path or call.path.startswith(path + ".")
 
 
 def _freeze_size(study: Study, units: Units, stumble: Stumble, reason: str) -> bool:
@@ -173,9 +174,9 @@ def _freeze_size(study: Study, units: Units, stumble: Stumble, reason: str) -> b
         return False
     kept_ids = _trial_masks(units)[stumble.trial][units.of_id]
     for call in reversed(study.calls(stumble.number)[: failure.call]):
-        if not _is_inside(call, failure.path):
+        if seen_from(call.path, failure.path) is None:
             continue
-        for at, ids in dims_of(call):
+        for at, ids in dims_of(call, place_from(study.sheet.anchors, call, failure.path)):
             if (len(ids), int(kept_ids[ids].sum())) == failure.size:
                 study.assume(study.assumptions.plus(Freeze(at, reason)))
                 return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.graph.copying import named_tensors
-from widthwise.graph.mode import Place, numbers_in
+from widthwise.graph.mode import Place, anchor_at, anchors_of, numbers_in, seen_from
 from widthwise.rules import Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
@@ -61,6 +61,24 @@ class Call:
         return self.name == "aten.convolution"
 
 
+def place_from(anchors: Mapping[str, str], call: Call, path: str) -> Place:
+    """Return the place of a call as seen from a module around it, or from the class around that.
+
+    Args:
+        anchors: The classes that places are spoken of from; see `anchors_of`.
+        call: The call.
+        path: Of the module; if the call is not inside, it is seen from the network.
+
+    Returns:
+        The place.
+    """
+    anchor = anchor_at(anchors, path)
+    inside = seen_from(call.path, anchor)
+    if inside is None:
+        anchor, inside = "", call.path
+    return Place(anchors[anchor], inside, call.place.ordinal, call.place.operator)
+
+
 @dataclass
 class Sheet:
     """The ledger of a pass; see `rules.op.Ledger` for what rules write.
@@ -77,6 +95,7 @@ class Sheet:
         used: Names of the parameters and buffers that some operator read.
         mixed: Ids on whose existence some result depends, by more than weights.
         resized: Sizes that attributes of modules repeat, by module path and attribute.
+        anchors: The classes that places are spoken of from, by path; see `anchors_of`.
         components: The connected component of every id by `ties`; None until somebody asks.
     """
 
@@ -91,6 +110,7 @@ class Sheet:
     used: set[str] = field(default_factory=set)
     mixed: list[Ids] = field(default_factory=list)
     resized: dict[tuple[str, str], tuple[Ids | int, ...]] = field(default_factory=dict)
+    anchors: dict[str, str] = field(default_factory=dict)
     id_count: int = 0
     parameter_ids: int = 0
     components: Ids | None = None
@@ -110,7 +130,7 @@ class Sheet:
         Returns:
             A sheet with labels and nothing else.
         """
-        sheet = cls()
+        sheet = cls(anchors=anchors_of(model))
         spatial = {
             id(tensor)
             for module in model.modules()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from widthwise.graph.assumptions import Assumptions, At
+from widthwise.graph.assumptions import Assumptions, At, Siblings
 from widthwise.graph.copying import copy_module, named_tensors
 from widthwise.graph.dry_run import Failure, Success, rehearse
 from widthwise.graph.inputs import Inputs
@@ -81,6 +82,11 @@ class Recording:
     macs: list[Cost] = field(default_factory=list)
     activations: list[Cost] = field(default_factory=list)
     bounds: list[int] = field(default_factory=lambda: [0])
+
+    @cached_property
+    def siblings(self) -> Siblings:
+        """All calls, to be found by place. To be asked for when all are written down."""
+        return Siblings(self.sheet.calls, self.sheet.anchors)
 
 
 @dataclass
@@ -169,24 +175,21 @@ class Study:
     def units(self) -> Units:
         """Return units and axes under the present assumptions."""
         ranks = {name: tensor.dim() for name, tensor in named_tensors(self.passes[0].twin)}
-        calls = self.sheet.calls
+        siblings = self.recording.siblings
         return solve(
             self.sheet,
             frozen=self._frozen(),
-            ties=list(self.assumptions.ties(calls)),
-            resized=self.assumptions.resized(calls),
+            ties=list(self.assumptions.ties(siblings)),
+            resized=self.assumptions.resized(siblings),
             ranks=ranks,
         )
 
     def _frozen(self) -> list[tuple[Ids, str]]:
         """Return the ids that assumptions, and disuse, freeze on the present sheet."""
         found: list[tuple[Ids, str]] = []
-        verdicts: dict[Place, list[tuple[At | None, str]]] = defaultdict(list)
         for where, reason in self.assumptions.frozen.items():
             place, dim = (where.place, where) if isinstance(where, At) else (where, None)
-            verdicts[place].append((dim, reason))
-        for call in self.sheet.calls:
-            for dim, reason in verdicts.get(call.place, ()):
+            for call in chain.from_iterable(self.recording.siblings.at(place).values()):
                 labels = (*call.inputs, *call.outputs)
                 every = [ids for label in labels for ids in all_ids(label)]
                 touched = every if dim is None else [dim.ids(call)]

@@ -194,7 +194,7 @@ def _to_graph(
         readings=dict(study.assumptions.readings),
         mixes=rescales or any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),
         notes=tuple(study.notes),
-        followed=tuple(study.assumptions.resized(sheet.calls)),
+        followed=tuple(study.assumptions.resized(study.recording.siblings)),
         wishes=study.wishes,
     )
 

@@ -135,6 +135,8 @@ CASES: list[Case] = [
     _case(zoo_odd.SiameseXcorr, lambda: (torch.randn(1, 3, 12, 12), torch.randn(1, 3, 24, 24))),
     _case(zoo_odd.WeightStandardised, mixes_channels=True),
     _case(zoo_odd.WeightNorm, mixes_channels=True),
+    _case(zoo_odd.WeightNormPerInput, mixes_channels=True),
+    _case(zoo_odd.WeightNormPerTap, image(1, 3, 20), mixes_channels=True),
     _case(zoo_odd.SpatialAttention, mixes_channels=True),
     _case(zoo_odd.UnknownOp),
     _case(zoo_odd.SortedChannels),

@@ -271,6 +271,34 @@ class WeightNorm(nn.Sequential):
         super().__init__(first, nn.ReLU(), second, nn.ReLU(), Head(6))
 
 
+class WeightNormPerInput(nn.Module):
+    """Weights normalised per input channel (transposed convolutions of vocoders), in two ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        transposed, plain = nn.ConvTranspose2d(8, 6, 2, 2), nn.Conv2d(6, 7, 3)
+        self.first = nn.Conv2d(3, 8, 3)
+        self.up = parametrizations.weight_norm(transposed)
+        self.last = parametrizations.weight_norm(plain, dim=1)
+        self.head = Head(7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.last(F.relu(self.up(F.relu(self.first(x)))))))
+
+
+class WeightNormPerTap(nn.Module):
+    """Weights normalised per place of the kernel, over all channels at once (wav2vec 2.0)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(3, 8, 3)
+        self.position = parametrizations.weight_norm(nn.Conv1d(8, 8, 3), dim=2)
+        self.last = nn.Conv1d(8, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.relu(self.position(F.relu(self.first(x)))).mean(2, keepdim=True))
+
+
 class SpatialAttention(nn.Module):
     """A mask from the mean and maximum over all channels (CBAM)."""
 

@@ -26,8 +26,11 @@ PUBLISHED = {
 }
 """The defaults of the released code."""
 
+_PARAMETRIZED = "its weight is already parametrized, which is an error with a test of its own"
 NOT_SEARCHABLE = {
-    "weight_norm": "its weight is already parametrized, which is an error with a test of its own",
+    "weight_norm": _PARAMETRIZED,
+    "weight_norm_per_input": _PARAMETRIZED,
+    "weight_norm_per_tap": _PARAMETRIZED,
     "einsum_linear": "bare parameters: no convolution and no linear layer to generate",
     "attention_fused_qkv": "no axis of it is free",
     "inplace_ops": "cannot be trained: autograd refuses what it writes in place",

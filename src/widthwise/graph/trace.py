@@ -192,7 +192,9 @@ def _to_graph(
         activations=in_units(study.recording.activations),
         consumers=consumers,
         readings=dict(study.assumptions.readings),
-        mixes=rescales or any(bool(free[units.of_id[ids]].any()) for ids in sheet.mixed),
+        # What a masked network sums over is zero there: nothing depends on whether it exists.
+        mixes=rescales
+        or any(bool((free[units.of_id[ids]] & ~consumed[ids]).any()) for ids in sheet.mixed),
         notes=tuple(study.notes),
         followed=tuple(study.assumptions.resized(study.recording.siblings)),
         wishes=study.wishes,

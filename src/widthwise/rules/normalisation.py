@@ -66,6 +66,7 @@ def weight_norm(op: Op) -> list[Label]:
     dim = int(op.arg(2, "dim", 0)) % direction.dim()
     label = list(op.label(direction))
     label[dim] = op.tie(label[dim], op.label(length)[dim])
+    op.mix(*label[:dim], *label[dim + 1 :])
     norms: list[Ids | None] = [None] * length.dim()
     norms[dim] = label[dim]
     return [tuple(label), tuple(norms)]

@@ -136,12 +136,13 @@ def run_masked(
         return _pick(value, ledger.label(value), stays).clone()
 
     def watch(op: Op, place: Place, out_labels: Sequence[Label]) -> Sequence[Tensor] | None:
-        ledger.note_weights(op)
+        from_weights = ledger.is_from_weights(op)
         wide = numbers_in(op.func, op.args, op.kwargs)
         func, narrow = next(numbers, (None, ())) if wide else (None, ())
         renumbered = func is op.func and narrow != wide
         made: Sequence[Tensor] | None = None
-        if op.mixes or renumbered:
+        # A weight over the norm of what is masked is not finite (weight norm per input channel).
+        if op.mixes or renumbered or (from_weights and not all(map(_is_finite, op.outputs))):
             made = _on_kept(op, ledger, stays, out_labels, iter(narrow) if renumbered else None)
         if _decides(op.tensors, op.outputs):
             sample = [_sample(_pick(t, ledger.label(t), stays)) for t in op.tensors]
@@ -153,12 +154,19 @@ def run_masked(
                     own if own.is_floating_point() else next(theirs).clone()
                     for own in made or op.outputs
                 ]
+        # What is computed on kept channels is no longer zero elsewhere as masked weights are.
+        if from_weights and made is None:
+            ledger.note_weights(op.outputs)
         return made
 
     frames = Frames(model)
     mode = LabelMode(frames, ledger, labels.__setitem__, graph.readings, watch, RealValues())
     _run(model, inputs, found, take, frames.follow(), mode)
     return found
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(tensor.isfinite().all())
 
 
 def _is_whole(label: Label, stays: np.ndarray) -> bool:
@@ -224,10 +232,12 @@ class _Unwritten:
     def is_weight(self, tensor: Tensor) -> bool:
         return id(tensor) in self._weights
 
-    def note_weights(self, op: Op) -> None:
+    def is_from_weights(self, op: Op) -> bool:
         tensors = op.tensors
-        if tensors and all(self.is_weight(tensor) for tensor in tensors):
-            self._weights.update({id(out): out for out in op.outputs})
+        return bool(tensors) and all(self.is_weight(tensor) for tensor in tensors)
+
+    def note_weights(self, made: Sequence[Tensor]) -> None:
+        self._weights.update({id(tensor): tensor for tensor in made})
 
     def tie(self, first: Ids, second: Ids) -> None: ...
 

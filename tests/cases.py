@@ -152,6 +152,7 @@ CASES: list[Case] = [
     _case(zoo_constants.HeadSizeInAttribute, image(1, 5, 6), mixes_channels=True),
     _case(zoo_constants.SlidingWindows),
     _case(zoo_constants.ShapeInAttribute),
+    _case(zoo_constants.ShapeBesideBatch),
     _case(zoo_constants.TwoPartsOneAttribute),
     _case(zoo_constants.UnfoldFold),
     _case(zoo_constants.MultipleOfAttribute, image(1, 6)),

@@ -151,6 +151,21 @@ class ShapeInAttribute(nn.Module):
         return self.head(F.relu(self.second(x)))
 
 
+class ShapeBesideBatch(nn.Module):
+    """Tokens are viewed as a map, in a shape that an attribute keeps without the batch (UNETR)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape = [4, 4, 12]
+        self.first, self.mlp = nn.Conv2d(3, 12, 4, 4), nn.Linear(12, 12)
+        self.second, self.head = conv_bn(12, 6), Head(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mlp(F.relu(self.first(x)).flatten(2).transpose(1, 2))
+        x = x.reshape(x.shape[0], *self.shape).permute(0, 3, 1, 2)
+        return self.head(F.relu(self.second(x)))
+
+
 class TwoPartsOneAttribute(nn.Module):
     """Two splits share a size that one attribute keeps, and differ in another (SHViT)."""
 

@@ -288,7 +288,10 @@ def _tuples(
         for tensor, shape in enumerate(call.shapes):
             places = [At(call.place, True, tensor, dim) for dim in range(len(shape))]
             if any(at in dims for at in places):
-                yield shape, tuple(at if at in dims else shape[at.dim] for at in places)
+                sources = tuple(at if at in dims else shape[at.dim] for at in places)
+                yield shape, sources
+                # Code adds the batch: ``x.view(x.size(0), *self.shape)``.
+                yield shape[1:], sources[1:]
 
 
 def _divides(

@@ -82,6 +82,7 @@ MORE = {
     "torchvision/quantized_shufflenet_v2_x0_5": (0.46, _HEAD),
     "torchvision/quantized_shufflenet_v2_x1_0": (0.42, _HEAD),
     "timm/gmlp_ti16_224": (0.42, "its gates are square over the tokens, whose number stays"),
+    "timm/qwen3_vit_88m": (0.52, "its trunk is its output"),
     "timm/vit_tiny_patch16_dinov3_qkvb": (0.68, _ROTATED),
     "timm/vit_small_plus_patch16_dinov3_qkvb": (0.64, _ROTATED),
 }

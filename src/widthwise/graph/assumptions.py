@@ -7,8 +7,9 @@ the same class (`Place`), below the module those calls are anchored in.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -184,18 +185,38 @@ class Assumptions:
 
 
 class Siblings:
-    """The calls of a pass, to be found by place."""
+    """The calls of some passes, to be found by place."""
 
-    def __init__(self, calls: Sequence[Call], anchors: Mapping[str, str]) -> None:
+    def __init__(self, passes: Iterable[Sequence[Call]], anchors: Mapping[str, str]) -> None:
         self._anchors = anchors
-        self._calls: dict[tuple[str, int], list[Call]] = defaultdict(list)
-        for call in calls:
-            self._calls[call.place.operator, call.place.ordinal].append(call)
+        self._passes: list[dict[tuple[str, int], list[Call]]] = []
+        for calls in passes:
+            index: dict[tuple[str, int], list[Call]] = defaultdict(list)
+            for call in calls:
+                index[call.place.operator, call.place.ordinal].append(call)
+            self._passes.append(index)
 
     def at(self, place: Place) -> dict[str, list[Call]]:
-        """Return the calls at a place, by the path of the module it is seen from."""
+        """Return the calls at a place, by the path of the module it is seen from.
+
+        Those of the first pass that has any: dropout and the like make the numbers of calls differ
+        from pass to pass.
+        """
+        found: dict[str, list[Call]] = {}
+        for index in self._passes:
+            found = {**self._within(index, place), **found}
+        return found
+
+    def everywhere(self, place: Place) -> Iterator[Call]:
+        """Yield the calls at a place in all passes."""
+        for index in self._passes:
+            yield from chain.from_iterable(self._within(index, place).values())
+
+    def _within(
+        self, index: Mapping[tuple[str, int], Sequence[Call]], place: Place
+    ) -> dict[str, list[Call]]:
         found: dict[str, list[Call]] = defaultdict(list)
-        for call in self._calls.get((place.operator, place.ordinal), ()):
+        for call in index.get((place.operator, place.ordinal), ()):
             anchor = _above(call.path, place.below)
             if anchor is not None and self._anchors.get(anchor) == place.kind:
                 found[anchor].append(call)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 import torch
@@ -86,7 +85,11 @@ class Recording:
     @cached_property
     def siblings(self) -> Siblings:
         """All calls, to be found by place. To be asked for when all are written down."""
-        return Siblings(self.sheet.calls, self.sheet.anchors)
+        return Siblings(map(self.calls, range(len(self.bounds) - 1)), self.sheet.anchors)
+
+    def calls(self, number: int) -> Sequence[Call]:
+        """Return the calls of one pass."""
+        return self.sheet.calls[slice(*self.bounds[number : number + 2])]
 
 
 @dataclass
@@ -157,7 +160,7 @@ class Study:
 
     def calls(self, number: int) -> Sequence[Call]:
         """Return the calls of one pass."""
-        return self.sheet.calls[slice(*self.recording.bounds[number : number + 2])]
+        return self.recording.calls(number)
 
     def assume(self, assumptions: Assumptions) -> None:
         """Go on under other assumptions; readings need another recording."""
@@ -189,7 +192,7 @@ class Study:
         found: list[tuple[Ids, str]] = []
         for where, reason in self.assumptions.frozen.items():
             place, dim = (where.place, where) if isinstance(where, At) else (where, None)
-            for call in chain.from_iterable(self.recording.siblings.at(place).values()):
+            for call in self.recording.siblings.everywhere(place):
                 labels = (*call.inputs, *call.outputs)
                 every = [ids for label in labels for ids in all_ids(label)]
                 touched = every if dim is None else [dim.ids(call)]

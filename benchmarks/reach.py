@@ -3,7 +3,8 @@
 Run `python benchmarks/reach.py widthwise` (most of an hour on a core; it goes on where it was
 stopped), `python benchmarks/reach.py trace` for seconds and memory of the trace when the machine
 has nothing else to do, then the same with `torch_pruning` and `fastnas` where they are installed,
-then `python benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks.
+then `python benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks;
+`--elsewhere` takes those of other libraries, into a file of their own.
 
 The list: of every model file of timm the smallest and a middle variant of up to 100 M parameters
 (`reach_models.json`; `--list` makes it anew), all of torchvision, and `handwritten.py`. Each
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 
+import elsewhere
 from handwritten import NETWORKS
 from harness import RESULTS, environment
 from reach_one import MODULES, TOOLS, report
@@ -109,22 +111,24 @@ def main() -> None:
     parser.add_argument("--only", metavar="GLOB", default="*")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once, one core each")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one core, for every cut")
+    parser.add_argument("--elsewhere", action="store_true", help="networks of `elsewhere.py`")
     parser.add_argument("--list", action="store_true", help="choose timm's models anew first")
     given = parser.parse_args()
     if given.list:
         MODELS.write_text(json.dumps(timm_models(), indent=1) + "\n")
-    path = RESULTS / f"reach_{given.tool}.json"
+    names = list(elsewhere.NETWORKS) if given.elsewhere else all_names()
+    packages = PACKAGES.get(given.tool, ()) + (elsewhere.PACKAGES if given.elsewhere else ())
+    path = RESULTS / f"reach_{given.tool}{'_elsewhere' if given.elsewhere else ''}.json"
     done = json.loads(path.read_text())["rows"] if path.exists() else []
     seen = {row["name"] for row in done}
-    left = [n for n in all_names() if n not in seen and fnmatch.fnmatch(n, given.only)]
+    left = [n for n in names if n not in seen and fnmatch.fnmatch(n, given.only)]
     with ThreadPoolExecutor(given.jobs) as pool:
         futures = [pool.submit(measure, given.tool, name, given.seconds) for name in left]
         for future in as_completed(futures):
             done.append(future.result())
             print(json.dumps(done[-1]), flush=True)
             # After every network, so that stopping loses nothing.
-            where = environment(*PACKAGES.get(given.tool, ()))
-            content = {"environment": where, "rows": done}
+            content = {"environment": environment(*packages), "rows": done}
             path.write_text(json.dumps(content, indent=1) + "\n")
 
 

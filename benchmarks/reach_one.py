@@ -26,7 +26,7 @@ def build(name: str) -> tuple[nn.Module, Any]:
     """Build a network with random weights, in eval mode, and what it is called with.
 
     Args:
-        name: ``timm/NAME``, ``torchvision/NAME`` or ``handwritten/NAME``.
+        name: ``timm/NAME``, ``torchvision/NAME``, ``handwritten/NAME`` or one of `elsewhere.py`.
 
     Returns:
         The network and its example inputs.
@@ -40,10 +40,15 @@ def build(name: str) -> tuple[nn.Module, Any]:
         return model, _noise(1, *model.pretrained_cfg["input_size"])
     if source == "torchvision":
         return _torchvision(short)
-    from handwritten import NETWORKS
+    if source == "handwritten":
+        import handwritten
 
-    entry = NETWORKS[short]
-    return entry.build().eval(), entry.inputs()
+        entry = handwritten.NETWORKS[short]
+        return entry.build().eval(), entry.inputs()
+    import elsewhere
+
+    model, inputs = elsewhere.NETWORKS[name]()
+    return model.eval(), inputs
 
 
 def _torchvision(name: str) -> tuple[nn.Module, Any]:

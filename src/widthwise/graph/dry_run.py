@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from widthwise.graph.copying import narrow_module
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, numbers_in
+from widthwise.graph.mode import numbers_in
+from widthwise.graph.places import Frames
 from widthwise.graph.sheet import Call
 from widthwise.graph.units import Units
 from widthwise.graph.values import Values, tensors_in

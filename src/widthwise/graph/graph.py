@@ -13,7 +13,7 @@ from torch import nn
 from widthwise import errors
 from widthwise.graph.costs import CostTable
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Place
+from widthwise.graph.places import Place
 from widthwise.graph.sheet import Cost
 from widthwise.graph.units import Axis, Units
 from widthwise.graph.wishes import Wishes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, permutations
-from typing import TypeGuard
+from itertools import islice
 
 import numpy as np
 from torch import nn
@@ -15,20 +14,23 @@ from widthwise.graph.assumptions import (
     At,
     Divide,
     Equal,
-    Follow,
-    Part,
     Reading,
-    Times,
-    anchor_of,
+)
+from widthwise.graph.attributes import (
+    follows_of,
+    is_count,
+    modules_around,
+    parts_of,
+    split_later,
 )
 from widthwise.graph.dry_run import Failure
-from widthwise.graph.mode import Place, seen_from
-from widthwise.graph.sheet import Call, place_from
+from widthwise.graph.places import Place, seen_from
+from widthwise.graph.sheet import Call
+from widthwise.graph.siblings import anchor_of, place_from
 from widthwise.graph.units import OUTPUT, Units
 from widthwise.rules import Ids
 
 _MOST_PARTNERS = 4
-_MOST_TIMES = 4
 _MOST_PARTS = 12
 """Numbers add up in many ways by chance, and every one costs a dry run."""
 SOON = 4
@@ -60,14 +62,14 @@ def remedies(
     """
     call = calls[failure.call]
     blamed, narrowed = _blamed(calls, failure, kept_ids)
-    around = list(_modules_around(call, failure, modules))
-    follows = list(_follows(blamed, narrowed, around))
+    around = list(modules_around(call, failure, modules))
+    follows = list(follows_of(blamed, narrowed, around))
     constants: list[Assumption] = [*follows, *_meet_again(call, narrowed, around, assumptions)]
     yield from ([one] for one in constants)
     if len(constants) > 1:
         yield constants
-    yield from _split_later(calls[failure.call :], narrowed, around)
-    yield from islice(_parts(narrowed, around), _MOST_PARTS)
+    yield from split_later(calls[failure.call :], narrowed, around)
+    yield from islice(parts_of(narrowed, around), _MOST_PARTS)
     partners = _partners(calls, failure, anchors)
     yield from ([equal] for equal in _equals(narrowed, partners, units, kept_ids))
     reading = assumptions.readings.get(call.place, 0)
@@ -149,114 +151,6 @@ def dims_of(call: Call, place: Place | None = None) -> Iterator[tuple[At, Ids]]:
                     yield At(place or call.place, of_output, tensor, dim), ids
 
 
-def _modules_around(
-    call: Call, failure: Failure, modules: Mapping[str, nn.Module]
-) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the running module and those around it up to the anchor, by path below the anchor.
-
-    Then what the running module is made of: code reads sizes of its children, too.
-    """
-    anchor = anchor_of(call)
-    path = failure.path
-    running = modules.get(path)
-    while (seen := seen_from(path, anchor)) is not None:
-        module = modules.get(path)
-        if module is not None and not _is_layer(module):
-            yield seen, module
-        if not path:
-            break
-        path = path.rpartition(".")[0]
-    seen = seen_from(failure.path, anchor)
-    if seen is not None and running is not None:
-        for name, module in running.named_children():
-            if not _is_layer(module):
-                yield f"{seen}.{name}".strip("."), module
-
-
-def _follows(
-    blamed: Sequence[Call],
-    narrowed: Sequence[tuple[At, Ids]],
-    around: Sequence[tuple[str, nn.Module]],
-) -> Iterator[Follow]:
-    """Yield the attributes that equal a size which the attempt narrowed."""
-    sizes: dict[int, At] = {}
-    for at, ids in narrowed:
-        sizes.setdefault(len(ids), at)
-    tuples = dict(_tuples(blamed, narrowed))
-    for below, module in around:
-        for name, value in vars(module).items():
-            if _is_count(value) and value in sizes:
-                yield Follow(below, name, (sizes[value],))
-            elif isinstance(value, list | tuple) and all(map(_is_count, value)):
-                if sources := tuples.get(tuple(value)):
-                    yield Follow(below, name, sources)
-
-
-def _split_later(
-    calls: Sequence[Call],
-    narrowed: Sequence[tuple[At, Ids]],
-    around: Sequence[tuple[str, nn.Module]],
-) -> Iterator[Sequence[Assumption]]:
-    """Yield the attributes that equal the parts into which code splits a size that adds them up."""
-    for at, ids in narrowed:
-        parts = _parts_of(ids, calls)
-        found = [
-            Follow(below, name, (Part(at, *parts[value]),))
-            for below, module in around
-            for name, value in vars(module).items()
-            if _is_count(value) and value in parts
-        ]
-        if found:
-            yield found
-
-
-def _parts_of(ids: Ids, calls: Sequence[Call]) -> dict[int, tuple[int, int]]:
-    """Return the places of the parts into which one of some calls splits a dim, by size."""
-    for call in calls:
-        if call.name != "aten.split_with_sizes":
-            continue
-        for dim, found in enumerate(call.inputs[0]):
-            if found is not None and np.array_equal(found, ids):
-                sizes = [shape[dim] for shape in call.shapes]
-                stops = np.cumsum(sizes).tolist()
-                return {size: (stop - size, stop) for size, stop in zip(sizes, stops, strict=True)}
-    return {}
-
-
-def _parts(
-    narrowed: Sequence[tuple[At, Ids]], around: Sequence[tuple[str, nn.Module]]
-) -> Iterator[Sequence[Assumption]]:
-    """Yield attributes of which a size is a multiple (``4 * self.width``), a sum or a fraction."""
-    sizes: dict[int, At] = {}
-    for at, ids in narrowed:
-        sizes.setdefault(len(ids), at)
-    counts = [
-        (below, name, value)
-        for below, module in around
-        for name, value in vars(module).items()
-        if _is_count(value) and value > 1
-    ]
-    for (below, name, value), (also, other, rest) in permutations(counts, 2):
-        total = sizes.get(value + rest)
-        if total is not None and below == also:
-            yield [
-                Follow(below, name, (Part(total, 0, value),)),
-                Follow(below, other, (Part(total, value, value + rest),)),
-            ]
-    multiples = [
-        (size // value, below, name, value, at)
-        for size, at in sizes.items()
-        for below, name, value in counts
-        if value < size and size % value == 0
-    ]
-    for times, below, name, value, at in sorted(multiples, key=lambda found: found[0]):
-        yield [Divide(at, times), Follow(below, name, (Part(at, 0, value),))]
-    for size, at in sizes.items():
-        for below, name, value in counts:
-            if size > 1 and value % size == 0 and 1 < value // size <= _MOST_TIMES:
-                yield [Follow(below, name, (Times(at, value // size),))]
-
-
 def _meet_again(
     call: Call,
     narrowed: Sequence[tuple[At, Ids]],
@@ -277,23 +171,6 @@ def _meet_again(
                 break
 
 
-def _tuples(
-    blamed: Sequence[Call], narrowed: Sequence[tuple[At, Ids]]
-) -> Iterator[tuple[tuple[int, ...], tuple[At | int, ...]]]:
-    """Yield the tuples of sizes around a call: sizes of its parts, and shapes it gives."""
-    dims = {at: len(ids) for at, ids in narrowed if at.of_output}
-    if dims:
-        yield tuple(dims.values()), tuple(dims)
-    for call in blamed:
-        for tensor, shape in enumerate(call.shapes):
-            places = [At(call.place, True, tensor, dim) for dim in range(len(shape))]
-            if any(at in dims for at in places):
-                sources = tuple(at if at in dims else shape[at.dim] for at in places)
-                yield shape, sources
-                # Code adds the batch: ``x.view(x.size(0), *self.shape)``.
-                yield shape[1:], sources[1:]
-
-
 def _divides(
     narrowed: Sequence[tuple[At, Ids]], around: Sequence[tuple[str, nn.Module]]
 ) -> Iterator[Divide]:
@@ -302,22 +179,11 @@ def _divides(
     for at, ids in narrowed:
         for _, module in around:
             for value in vars(module).values():
-                if not _is_count(value) or not 1 < value < len(ids) or len(ids) % value:
+                if not is_count(value) or not 1 < value < len(ids) or len(ids) % value:
                     continue
                 if (value, len(ids)) not in seen:
                     seen.add((value, len(ids)))
                     yield Divide(at, value)
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_layer(module: nn.Module) -> bool:
-    """Tell whether a module is a single layer of torch.nn, whose attributes are brought in line."""
-    return type(module).__module__.startswith("torch.nn.") and not any(
-        True for _ in module.children()
-    )
 
 
 def _partners(

@@ -9,9 +9,10 @@ import numpy as np
 from widthwise import errors
 from widthwise.graph.assumptions import Freeze, Reading
 from widthwise.graph.dry_run import Success
-from widthwise.graph.mode import seen_from
+from widthwise.graph.places import seen_from
 from widthwise.graph.remedies import SOON, dims_of, refinements, remedies
-from widthwise.graph.sheet import Call, place_from
+from widthwise.graph.sheet import Call
+from widthwise.graph.siblings import place_from
 from widthwise.graph.study import Study, Stumble
 from widthwise.graph.units import Units
 from widthwise.rules.labels import all_ids

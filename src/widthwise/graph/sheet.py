@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.graph.copying import named_tensors
-from widthwise.graph.mode import Place, anchor_at, anchors_of, numbers_in, seen_from
+from widthwise.graph.mode import numbers_in
+from widthwise.graph.places import Place, anchors_of
 from widthwise.rules import Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
@@ -59,24 +60,6 @@ class Call:
     def is_convolution(self) -> bool:
         """Whether the operator is a convolution."""
         return self.name == "aten.convolution"
-
-
-def place_from(anchors: Mapping[str, str], call: Call, path: str) -> Place:
-    """Return the place of a call as seen from a module around it, or from the class around that.
-
-    Args:
-        anchors: The classes that places are spoken of from; see `anchors_of`.
-        call: The call.
-        path: Of the module; if the call is not inside, it is seen from the network.
-
-    Returns:
-        The place.
-    """
-    anchor = anchor_at(anchors, path)
-    inside = seen_from(call.path, anchor)
-    if inside is None:
-        anchor, inside = "", call.path
-    return Place(anchors[anchor], inside, call.place.ordinal, call.place.operator)
 
 
 @dataclass

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from widthwise.graph.assumptions import Assumptions, At, Siblings
+from widthwise.graph.assumptions import Assumptions, At
 from widthwise.graph.copying import copy_module, named_tensors
 from widthwise.graph.dry_run import Failure, Success, rehearse
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, LabelMode, Place
+from widthwise.graph.mode import LabelMode
+from widthwise.graph.places import Frames, Place
 from widthwise.graph.sheet import Call, Cost, Sheet
+from widthwise.graph.siblings import Siblings
 from widthwise.graph.units import OUTPUT, Units, solve
 from widthwise.graph.values import Values
 from widthwise.graph.wishes import Wishes

@@ -17,7 +17,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from widthwise.graph import ChannelGraph
 from widthwise.graph.copying import named_tensors
 from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import Frames, LabelMode, Place, is_number, numbers_in, plain_attention
+from widthwise.graph.mode import LabelMode, is_number, numbers_in, plain_attention
+from widthwise.graph.places import Frames, Place
 from widthwise.graph.values import RealValues
 from widthwise.rules import Ids, Label, Op, blank
 

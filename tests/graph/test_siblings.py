@@ -1,10 +1,10 @@
-"""Where assumptions about code hold: the calls at a place."""
+"""Where a verdict on a call holds: the calls at a place."""
 
 from __future__ import annotations
 
-from widthwise.graph.assumptions import Siblings, anchor_of
-from widthwise.graph.mode import Place
-from widthwise.graph.sheet import Call, place_from
+from widthwise.graph.places import Place
+from widthwise.graph.sheet import Call
+from widthwise.graph.siblings import Siblings, anchor_of, place_from
 
 ANCHORS = {"": "Net (network)", "a": "Block", "a.inner": "Wrapped", "b": "Block", "c": "Other"}
 

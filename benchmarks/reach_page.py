@@ -114,8 +114,8 @@ def _summary(ours: Rows, good: list[Row]) -> list[str]:
     doubles = [_name(row) for row in good if row["proof_dtype"] != "float32"]
     lines = [
         f"| networks that end smaller, and proven | {len(good)} of {len(ours)} |",
-        _share(good, attention=False),
-        _share(good, attention=True),
+        *_share(good, attention=False),
+        *_share(good, attention=True),
         f"| trace, median | {statistics.median(seconds):.2f} s |",
         _most("trace, slowest", good, lambda row: row["trace_s"], "{:.1f} s"),
         _most("memory of a trace, largest", good, lambda row: row["trace_mib"], "{:.0f} MiB"),
@@ -126,14 +126,16 @@ def _summary(ours: Rows, good: list[Row]) -> list[str]:
     return lines
 
 
-def _share(rows: list[Row], *, attention: bool) -> str:
+def _share(rows: list[Row], *, attention: bool) -> Iterator[str]:
     chosen = [row for row in rows if row["attention"] is attention]
     within = sum(row["half_params"] <= AT_MOST[attention] for row in chosen)
+    possible = sum(row["half_at_best"] <= AT_MOST[attention] for row in chosen)
     kind = "networks with attention" if attention else "networks without attention"
-    return (
+    yield (
         f"| {kind} that keep at most {AT_MOST[attention]:.0%} of their parameters with half of "
         f"every axis | {within} of {len(chosen)} |"
     )
+    yield f"| of those where halving could leave so little at all | {within} of {possible} |"
 
 
 def _most(what: str, rows: list[Row], value: Callable[[Row], float], form: str) -> str:

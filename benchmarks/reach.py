@@ -21,6 +21,7 @@ import multiprocessing
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib.metadata import PackageNotFoundError
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,10 @@ def main() -> None:
         MODELS.write_text(json.dumps(timm_models(), indent=1) + "\n")
     names = list(elsewhere.NETWORKS) if given.elsewhere else all_names()
     packages = PACKAGES.get(given.tool, ()) + (elsewhere.PACKAGES if given.elsewhere else ())
+    try:
+        environment(*packages)
+    except PackageNotFoundError as error:
+        parser.error(f"install `{error.name}` first")
     path = RESULTS / f"reach_{given.tool}{'_elsewhere' if given.elsewhere else ''}.json"
     done = json.loads(path.read_text())["rows"] if path.exists() else []
     seen = {row["name"] for row in done}

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "widthwise"
 ROWS = (
     {"errors", "_version", "files"},
     {"rules"},
+    {"network"},
     {"graph"},
     {"cost", "plans"},
     {"shrinking"},

@@ -48,7 +48,7 @@ class Plan:
         axes: What happens to each axis, in execution order. Frozen axes keep everything.
         model_name: Class name of the network.
         inputs: Shapes and dtypes of the example inputs, as nested JSON.
-        wishes: What the trace was asked to freeze and to tie; empty for nothing.
+        constraints: What the trace was asked to freeze and to tie; empty for nothing.
         cost: MACs, parameters and activation bytes of the narrow network, for one input.
         full_cost: The same of the full network.
         rewrites: Attributes of the user's modules that change, such as a head size, by dotted name.
@@ -69,7 +69,7 @@ class Plan:
     method: str
     seed: int | None
     versions: Mapping[str, str]
-    wishes: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Mapping[str, Any] = field(default_factory=dict)
     graph: ChannelGraph | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -128,7 +128,7 @@ class Plan:
             method=method,
             seed=seed,
             versions={"widthwise": __version__, "torch": torch.__version__},
-            wishes=graph.wishes.to_spec(),
+            constraints=graph.constraints.to_spec(),
             graph=graph,
         )
 
@@ -236,7 +236,7 @@ class Plan:
             "full_cost": self.full_cost,
             "rewrites": self.rewrites,
             "versions": self.versions,
-            **({"wishes": self.wishes} if self.wishes else {}),
+            **({"constraints": self.constraints} if self.constraints else {}),
         }
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
         axes = [
@@ -275,7 +275,7 @@ class Plan:
             method=data["method"],
             seed=data["seed"],
             versions=data["versions"],
-            wishes=data.get("wishes", {}),
+            constraints=data.get("constraints", {}),
         )
 
     def __reduce__(self) -> tuple[Callable[[str], Plan], tuple[str]]:

@@ -212,4 +212,4 @@ print(json.dumps({
     assert found["widths"]["stem"] == 6
     assert found["widths"]["one"] == found["widths"]["other"]
     assert found["error"] < 1e-5
-    assert found["differs"] == 0, "the wishes are kept in the plan"
+    assert found["differs"] == 0, "the constraints are kept in the plan"

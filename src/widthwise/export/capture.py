@@ -13,8 +13,8 @@ from torch import nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
 
 from widthwise.errors import TraceError
-from widthwise.graph.copying import copy_module
-from widthwise.graph.inputs import Inputs
+from widthwise.network.copying import copy_module
+from widthwise.network.inputs import Inputs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from widthwise.errors import ProofError
 from widthwise.export.capture import Captured, random_inputs
-from widthwise.graph.inputs import Inputs
+from widthwise.network.inputs import Inputs
 from widthwise.runs import write_file
 
 TOLERANCE = 1e-4

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from widthwise.errors import ConfigError
 from widthwise.export.capture import capture, quiet
 from widthwise.export.checking import Exported, write_checked
-from widthwise.graph.inputs import Inputs
+from widthwise.network.inputs import Inputs
 
 _NEEDS = ("onnx", "onnxscript", "onnxruntime")
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from widthwise.export.capture import capture, quiet
 from widthwise.export.checking import Exported, write_checked
-from widthwise.graph.inputs import Inputs
+from widthwise.network.inputs import Inputs
 
 METADATA = "widthwise.json"
 """Name of the extra file inside an exported program that holds the metadata."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from widthwise.graph.sheet import Cost
 from widthwise.rules import Ids
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``coefficient x product over factors of the number of kept ids``."""
+
+    coefficient: int
+    factors: tuple[Ids, ...]
 
 
 class CostTable:

@@ -11,12 +11,11 @@ import numpy as np
 from torch import nn
 
 from widthwise import errors
-from widthwise.graph.costs import CostTable
-from widthwise.graph.inputs import Inputs
-from widthwise.graph.places import Place
-from widthwise.graph.sheet import Cost
-from widthwise.graph.units import Axis, Units
-from widthwise.graph.wishes import Wishes
+from widthwise.graph.axes import Axis, Units
+from widthwise.graph.constraints import Constraints
+from widthwise.graph.costs import Cost, CostTable
+from widthwise.graph.recording.places import Place
+from widthwise.network.inputs import Inputs
 from widthwise.rules import Ids
 
 
@@ -38,7 +37,7 @@ class ChannelGraph:
             in-channels of a weight.
         readings: Which reading of an ambiguous call the dry run settled on.
         notes: What the trace wants its reader to know.
-        wishes: What the user asked to freeze and to tie.
+        constraints: What the user asked to freeze and to tie.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class ChannelGraph:
         mixes: bool,
         notes: tuple[str, ...],
         followed: tuple[tuple[str, str], ...],
-        wishes: Wishes,
+        constraints: Constraints,
     ) -> None:
         self._model = weakref.ref(model)
         self.model_name = type(model).__name__
@@ -67,7 +66,7 @@ class ChannelGraph:
         self.notes = notes
         self.readings = readings
         self.consumers = MappingProxyType(dict(consumers))
-        self.wishes = wishes
+        self.constraints = constraints
         self._followed = followed
         self._macs = macs
         self._activations = activations
@@ -204,7 +203,7 @@ class ChannelGraph:
 
     def report(self) -> str:
         """Return the pre-flight report: axes, ties, shares of MACs, what is frozen and why."""
-        from widthwise.graph.report import report
+        from widthwise.graph.preflight import report
 
         return report(self)
 

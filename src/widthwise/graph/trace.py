@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.graph.copying import copy_module, named_tensors, to_meta
+from widthwise.graph.axes import Units
+from widthwise.graph.constraints import Constraints
+from widthwise.graph.costs import Cost
+from widthwise.graph.dry_run.loop import settle
+from widthwise.graph.dry_run.study import ForwardError, Pass, Study
 from widthwise.graph.graph import ChannelGraph
-from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import plain_attention
-from widthwise.graph.settle import settle
-from widthwise.graph.sheet import Cost
-from widthwise.graph.study import ForwardError, Pass, Study
-from widthwise.graph.units import Units
-from widthwise.graph.values import ImaginedValues, NoValues, RealValues, ValueReadError
-from widthwise.graph.wishes import Wishes
+from widthwise.graph.recording.attention import plain_attention
+from widthwise.graph.recording.values import ImaginedValues, NoValues, RealValues, ValueReadError
+from widthwise.network.copying import copy_module, named_tensors, to_meta
+from widthwise.network.inputs import Inputs
 from widthwise.rules import Ids
 
 
@@ -70,18 +70,18 @@ def trace(
         12384
     """
     inputs = Inputs.of(example_inputs)
-    wishes = Wishes.of(freeze, tie)
+    constraints = Constraints.of(freeze, tie)
     with _undisturbed():
-        study = _open_study(model, inputs, wishes)
+        study = _open_study(model, inputs, constraints)
         units, rescales = settle(study)
         return _to_graph(model, inputs, study, units, rescales=rescales)
 
 
-def _open_study(model: nn.Module, inputs: Inputs, wishes: Wishes) -> Study:
+def _open_study(model: nn.Module, inputs: Inputs, constraints: Constraints) -> Study:
     """Make the first recording: without values if that serves, else with imagined or real ones."""
     kind = type(model).__name__
     twin, bare = copy_module(model, to_meta), inputs.to_meta()
-    first = _attempt(Study([], NoValues, wishes), twin, bare)
+    first = _attempt(Study([], NoValues, constraints), twin, bare)
     if isinstance(first, Study):
         return first
     if not _needs_values(first.error):
@@ -95,7 +95,7 @@ def _open_study(model: nn.Module, inputs: Inputs, wishes: Wishes) -> Study:
         note = f"traced with imagined values, as if every element were chosen: {where}"
         led: list[Study] = []
         for holds in (True, False):
-            study = Study([], partial(ImaginedValues, holds=holds), wishes, [note])
+            study = Study([], partial(ImaginedValues, holds=holds), constraints, [note])
             imagined = _attempt(study, twin, bare)
             # Imagination may lead past some layers, or nowhere.
             if isinstance(imagined, Study):
@@ -110,7 +110,7 @@ def _open_study(model: nn.Module, inputs: Inputs, wishes: Wishes) -> Study:
     device = next((tensor.device for _, tensor in named_tensors(real)), torch.device("cpu"))
     given = inputs.map(lambda tensor: _real(tensor).to(device))
     note = f"traced on real tensors: {where}"
-    last = _attempt(Study([], RealValues, wishes, [note]), real, given)
+    last = _attempt(Study([], RealValues, constraints, [note]), real, given)
     if isinstance(last, Study):
         return last
     raise errors.forward_failed(kind, last.path, inputs.describe(), last.error) from last.error
@@ -162,7 +162,7 @@ def _with_training_pass(study: Study) -> Study:
 def _to_graph(
     model: nn.Module, inputs: Inputs, study: Study, units: Units, *, rescales: bool
 ) -> ChannelGraph:
-    sheet = study.sheet
+    ledger = study.ledger
 
     def in_units(costs: list[Cost]) -> list[Cost]:
         converted: dict[int, Ids] = {}
@@ -177,11 +177,11 @@ def _to_graph(
     free = np.zeros(units.count, bool)
     for axis in units.axes.values():
         free[axis.units] = axis.frozen is None
-    consumed = np.zeros(sheet.id_count, bool)
-    for ids in sheet.consumed:
+    consumed = np.zeros(ledger.id_count, bool)
+    for ids in ledger.consumed:
         consumed[ids] = True
     consumers: dict[str, tuple[int, ...]] = {}
-    for slot in sheet.slots:
+    for slot in ledger.slots:
         if consumed[slot.start : slot.start + slot.length].any():
             consumers[slot.tensor] = (*consumers.get(slot.tensor, ()), slot.dim)
     return ChannelGraph(
@@ -194,10 +194,10 @@ def _to_graph(
         readings=dict(study.assumptions.readings),
         # What a masked network sums over is zero there: nothing depends on whether it exists.
         mixes=rescales
-        or any(bool((free[units.of_id[ids]] & ~consumed[ids]).any()) for ids in sheet.mixed),
+        or any(bool((free[units.of_id[ids]] & ~consumed[ids]).any()) for ids in ledger.mixed),
         notes=tuple(study.notes),
         followed=tuple(study.assumptions.resized(study.recording.siblings)),
-        wishes=study.wishes,
+        constraints=study.constraints,
     )
 
 

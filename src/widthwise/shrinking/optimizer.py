@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from widthwise.errors import PlanError
-from widthwise.graph.copying import narrow_tensor
+from widthwise.network.narrowing import narrow_tensor
 from widthwise.plans import Plan
 from widthwise.shrinking.slicing import graph_of
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from widthwise import errors
 from widthwise.graph import ChannelGraph
-from widthwise.graph.copying import copy_module, named_tensors
-from widthwise.graph.inputs import Inputs
+from widthwise.network.copying import copy_module, named_tensors
+from widthwise.network.inputs import Inputs
 from widthwise.shrinking.side_by_side import Outputs, run_masked, run_narrow
 
 TOLERANCE = 1e-5

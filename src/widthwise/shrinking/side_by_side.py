@@ -15,11 +15,13 @@ from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from widthwise.graph import ChannelGraph
-from widthwise.graph.copying import named_tensors
-from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import LabelMode, is_number, numbers_in, plain_attention
-from widthwise.graph.places import Frames, Place
-from widthwise.graph.values import RealValues
+from widthwise.graph.recording.attention import plain_attention
+from widthwise.graph.recording.mode import LabelMode
+from widthwise.graph.recording.numbers import is_number, numbers_in
+from widthwise.graph.recording.places import Frames, Place
+from widthwise.graph.recording.values import RealValues
+from widthwise.network.copying import named_tensors
+from widthwise.network.inputs import Inputs
 from widthwise.rules import Ids, Label, Op, blank
 
 Outputs = list[tuple[str, list[Tensor]]]

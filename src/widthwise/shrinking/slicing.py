@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from widthwise.graph import ChannelGraph, trace
-from widthwise.graph.copying import named_tensors, narrow_module
-from widthwise.graph.inputs import Inputs
-from widthwise.graph.wishes import Wishes
+from widthwise.graph.constraints import Constraints
+from widthwise.network.copying import named_tensors
+from widthwise.network.inputs import Inputs
+from widthwise.network.narrowing import narrow_module
 from widthwise.plans import Plan
 from widthwise.shrinking.proof import prove
 
@@ -56,6 +57,6 @@ def graph_of(model: nn.Module, plan: Plan) -> ChannelGraph:
     """Return the graph a plan was made from, or trace the network again as the plan says."""
     if plan.graph is not None and plan.graph.is_of(model):
         return plan.graph
-    wishes = Wishes.from_spec(plan.wishes)
+    constraints = Constraints.from_spec(plan.constraints)
     inputs = Inputs.from_spec(dict(plan.inputs))
-    return trace(model, inputs, freeze=wishes.freeze, tie=wishes.tie)
+    return trace(model, inputs, freeze=constraints.freeze, tie=constraints.tie)

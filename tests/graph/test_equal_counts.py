@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widthwise.graph.counts import balance
+from widthwise.graph.equal_counts import balance
 
 
 def test_what_both_parts_hold_alike_stays_apart() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from widthwise.graph.shapes.layouts import (
+from widthwise.graph.recording.meta_kernels.layouts import (
     Shortcut,
     elementwise,
     fits,

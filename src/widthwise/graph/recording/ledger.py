@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from widthwise.graph.copying import named_tensors
-from widthwise.graph.mode import numbers_in
-from widthwise.graph.places import Place, anchors_of
+from widthwise.graph.costs import Cost
+from widthwise.graph.recording.numbers import numbers_in
+from widthwise.graph.recording.places import Place, anchors_of
+from widthwise.network.copying import named_tensors
 from widthwise.rules import Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
@@ -26,14 +27,6 @@ class Slot:
     dim: int
     start: int
     length: int
-
-
-@dataclass(frozen=True)
-class Cost:
-    """``coefficient x product over factors of the number of kept ids``."""
-
-    coefficient: int
-    factors: tuple[Ids, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class Call:
 
 
 @dataclass
-class Sheet:
+class PassLedger:
     """The ledger of a pass; see `rules.op.Ledger` for what rules write.
 
     Attributes:
@@ -102,7 +95,7 @@ class Sheet:
     _weights: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: nn.Module) -> Sheet:
+    def of(cls, model: nn.Module) -> PassLedger:
         """Give every index of every dim of every parameter and buffer its id.
 
         Kernel dims of convolutions get none: they are space.
@@ -111,9 +104,9 @@ class Sheet:
             model: The network.
 
         Returns:
-            A sheet with labels and nothing else.
+            A ledger with labels and nothing else.
         """
-        sheet = cls(anchors=anchors_of(model))
+        ledger = cls(anchors=anchors_of(model))
         spatial = {
             id(tensor)
             for module in model.modules()
@@ -126,13 +119,13 @@ class Sheet:
                 if id(tensor) in spatial and dim >= 2:
                     label.append(None)
                     continue
-                sheet.slots.append(Slot(name, dim, sheet.id_count, size))
-                label.append(sheet.new_ids(size))
-            sheet.labels[id(tensor)] = (tensor, tuple(label))
-            sheet._names[id(tensor)] = name
-            sheet._weights[id(tensor)] = tensor
-        sheet.parameter_ids = sheet.id_count
-        return sheet
+                ledger.slots.append(Slot(name, dim, ledger.id_count, size))
+                label.append(ledger.new_ids(size))
+            ledger.labels[id(tensor)] = (tensor, tuple(label))
+            ledger._names[id(tensor)] = name
+            ledger._weights[id(tensor)] = tensor
+        ledger.parameter_ids = ledger.id_count
+        return ledger
 
     def label(self, tensor: Tensor) -> Label:
         """Return the label of a tensor; one the pass has not seen is blank."""

@@ -7,8 +7,8 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from widthwise.graph.sheet import Sheet
-from widthwise.graph.units import _components
+from widthwise.graph.axes import _components
+from widthwise.graph.recording.ledger import PassLedger
 
 
 def expected(size: int, ties: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -24,16 +24,16 @@ def test_components_are_those_of_scipy(seed: int) -> None:
     """Random ties, long chains among them, give the components and the numbers that SciPy gives."""
     random = np.random.default_rng(seed)
     size = 200
-    sheet = Sheet(id_count=size)
+    ledger = PassLedger(id_count=size)
     own = [(random.integers(0, size, 9), random.integers(0, size, 9)) for _ in range(seed)]
     chain = random.permutation(size)[: 20 * (seed % 4) + 1]
     own.append((chain[:-1], chain[1:]))
     for first, second in own:
-        sheet.tie(first, second)
-    assert np.array_equal(_components(sheet, []), expected(size, own))
+        ledger.tie(first, second)
+    assert np.array_equal(_components(ledger, []), expected(size, own))
     more = [(random.integers(0, size, 5), random.integers(0, size, 5))]
-    assert np.array_equal(_components(sheet, more), expected(size, own + more))
+    assert np.array_equal(_components(ledger, more), expected(size, own + more))
     # What somebody asked for before does not stay.
-    assert np.array_equal(_components(sheet, []), expected(size, own))
-    sheet.tie(*more[0])
-    assert np.array_equal(_components(sheet, []), expected(size, own + more))
+    assert np.array_equal(_components(ledger, []), expected(size, own))
+    ledger.tie(*more[0])
+    assert np.array_equal(_components(ledger, []), expected(size, own + more))

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from widthwise.graph.places import Place, anchor_at, seen_from
-from widthwise.graph.sheet import Call
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.places import Place, anchor_at, seen_from
 
 
 class Siblings:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from widthwise.graph import shapes
-from widthwise.graph.shapes import elementwise
+from widthwise.graph.recording import meta_kernels
+from widthwise.graph.recording.meta_kernels import elementwise
 
 aten = torch.ops.aten
 
@@ -186,7 +186,7 @@ for operator in elementwise.SHORTCUTS:
 @pytest.mark.parametrize(("func", "args"), CALLS, ids=[str(func) for func, _ in CALLS])
 def test_shapes_types_and_strides_are_those_of_pytorch(func: Any, args: tuple[Any, ...]) -> None:
     """Every shortcut agrees with PyTorch's own kernel, also where it hands over to it."""
-    assert layout(shapes.run(func, args, {})) == layout(func(*args))
+    assert layout(meta_kernels.run(func, args, {})) == layout(func(*args))
 
 
 @pytest.mark.parametrize(
@@ -212,19 +212,21 @@ def test_keywords_are_known_or_left_to_pytorch(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """A keyword has the effect that it has in PyTorch."""
-    assert layout(shapes.run(func, args, kwargs)) == layout(func(*args, **kwargs))
+    assert layout(meta_kernels.run(func, args, kwargs)) == layout(func(*args, **kwargs))
 
 
-@pytest.mark.parametrize("func", shapes._SHORTCUTS, ids=str)
+@pytest.mark.parametrize("func", meta_kernels._SHORTCUTS, ids=str)
 def test_every_shortcut_has_a_case_that_it_takes(func: Any) -> None:
     """No shortcut is there for nothing: at least one of the calls above does not reach PyTorch."""
     if func in (aten.div.Tensor_mode, aten.clone.default):
         pytest.skip("takes keywords only")
     if func._schema.is_mutable:
         needed = [arg for arg in func._schema.arguments if not arg.has_default_value()]
-        assert shapes._SHORTCUTS[func](MAP, *[MAP for _ in needed[1:]]) is MAP
+        assert meta_kernels._SHORTCUTS[func](MAP, *[MAP for _ in needed[1:]]) is MAP
         return
-    assert any(shapes._SHORTCUTS[func](*args) is not None for each, args in CALLS if each is func)
+    assert any(
+        meta_kernels._SHORTCUTS[func](*args) is not None for each, args in CALLS if each is func
+    )
 
 
 @pytest.mark.parametrize(
@@ -263,7 +265,7 @@ def test_what_does_not_fit_fails_as_in_pytorch(func: Any, args: tuple[Any, ...])
     with pytest.raises((RuntimeError, IndexError, ValueError)):
         func(*args)
     with pytest.raises((RuntimeError, IndexError, ValueError)):
-        shapes.run(func, args, {})
+        meta_kernels.run(func, args, {})
 
 
 def test_a_first_trace_does_not_import_the_compiler() -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from widthwise.graph.axes import Axis
     from widthwise.graph.graph import ChannelGraph
-    from widthwise.graph.units import Axis
 
 
 def report(graph: ChannelGraph, *, width: int = 120) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from widthwise.graph.copying import copy_module, named_tensors, to_meta
+from widthwise.network.copying import copy_module, named_tensors, to_meta
 
 
 class Web(nn.Module):

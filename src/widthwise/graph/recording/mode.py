@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from widthwise.graph.places import Frames, Place
-from widthwise.graph.values import Values, tensors_in
+from widthwise.graph.recording.places import Frames, Place
+from widthwise.graph.recording.values import Values, tensors_in
 from widthwise.rules import Label, Op, blank, lookup
 from widthwise.rules.op import Ledger
 
@@ -87,37 +84,6 @@ class LabelMode(TorchDispatchMode):
         for output, label in zip(outputs, labels, strict=True):
             self._remember(output, label)
         return result
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Compute attention by plain operators.
-
-    Fused paths hide operators from a mode, and which of them runs depends on sizes.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-_NUMBERS = (float, int)
-
-
-def numbers_in(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[float, ...]:
-    """Return the numbers among the arguments of a call."""
-    given = (value for value in (*args, *kwargs.values()) if type(value) in _NUMBERS)
-    return tuple(value for value in given if is_number(func, value))
-
-
-def is_number(func: Any, value: Any) -> bool:
-    """Tell whether an argument is a number to compute with, not a size or a dim."""
-    # Floats always are; integers are where the operator is pointwise.
-    kinds = (float, int) if torch.Tag.pointwise in func.tags else (float,)
-    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _ask(op: Op) -> list[Label]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from widthwise.graph import shapes
+from widthwise.graph.recording import meta_kernels
 
 aten = torch.ops.aten
 
@@ -76,7 +76,7 @@ class NoValues:
                 raise ValueReadError(func, chooses=False)
             if _imagination(func) or (func is aten.index.Tensor and _has_mask(args[1])):
                 raise ValueReadError(func, chooses=True)
-        return shapes.run(func, args, kwargs)
+        return meta_kernels.run(func, args, kwargs)
 
 
 class ImaginedValues:
@@ -100,7 +100,7 @@ class ImaginedValues:
                 return imagine(*args)
             if func is aten.index.Tensor:
                 args = (args[0], _places(args[1]))
-        return shapes.run(func, args, kwargs)
+        return meta_kernels.run(func, args, kwargs)
 
     def _number(self, tensor: Tensor) -> float:
         self._readings += 1

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from widthwise.graph.copying import narrow_module
-from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import numbers_in
-from widthwise.graph.places import Frames
-from widthwise.graph.sheet import Call
-from widthwise.graph.units import Units
-from widthwise.graph.values import Values, tensors_in
+from widthwise.graph.axes import Units
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.numbers import numbers_in
+from widthwise.graph.recording.places import Frames
+from widthwise.graph.recording.values import Values, tensors_in
+from widthwise.network.inputs import Inputs
+from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Label
 from widthwise.rules.op import shape_of
 

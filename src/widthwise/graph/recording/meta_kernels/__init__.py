@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from widthwise.graph.shapes import elementwise, joining, layers, reductions
-from widthwise.graph.shapes.layouts import Shortcut
+from widthwise.graph.recording.meta_kernels import elementwise, joining, layers, reductions
+from widthwise.graph.recording.meta_kernels.layouts import Shortcut
 
 aten = torch.ops.aten
 

@@ -9,11 +9,11 @@ from typing import TypeGuard
 import numpy as np
 from torch import nn
 
-from widthwise.graph.assumptions import Assumption, At, Divide, Follow, Part, Times
-from widthwise.graph.dry_run import Failure
-from widthwise.graph.places import seen_from
-from widthwise.graph.sheet import Call
-from widthwise.graph.siblings import anchor_of
+from widthwise.graph.dry_run.assumptions import Assumption, At, Divide, Follow, Part, Times
+from widthwise.graph.dry_run.rehearsal import Failure
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.places import seen_from
+from widthwise.graph.recording.siblings import anchor_of
 from widthwise.rules import Ids
 
 _MOST_TIMES = 4

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from widthwise.graph.assumptions import Assumptions, At
-from widthwise.graph.copying import copy_module, named_tensors
-from widthwise.graph.dry_run import Failure, Success, rehearse
-from widthwise.graph.inputs import Inputs
-from widthwise.graph.mode import LabelMode
-from widthwise.graph.places import Frames, Place
-from widthwise.graph.sheet import Call, Cost, Sheet
-from widthwise.graph.siblings import Siblings
-from widthwise.graph.units import OUTPUT, Units, solve
-from widthwise.graph.values import Values
-from widthwise.graph.wishes import Wishes
+from widthwise.graph.axes import OUTPUT, Units, solve
+from widthwise.graph.constraints import Constraints
+from widthwise.graph.costs import Cost
+from widthwise.graph.dry_run.assumptions import Assumptions, At
+from widthwise.graph.dry_run.rehearsal import Failure, Success, rehearse
+from widthwise.graph.recording.ledger import Call, PassLedger
+from widthwise.graph.recording.mode import LabelMode
+from widthwise.graph.recording.places import Frames, Place
+from widthwise.graph.recording.siblings import Siblings
+from widthwise.graph.recording.values import Values
+from widthwise.network.copying import copy_module, named_tensors
+from widthwise.network.inputs import Inputs
 from widthwise.rules import Ids
 from widthwise.rules.labels import all_ids
 
@@ -72,14 +73,14 @@ class Recording:
 
     Attributes:
         readings: The readings.
-        sheet: Ids, ties and calls.
+        ledger: Ids, ties and calls.
         macs: MACs of the evaluation pass.
         activations: Bytes the evaluation pass writes.
         bounds: Where the calls of each pass begin, and the end.
     """
 
     readings: dict[Place, int]
-    sheet: Sheet
+    ledger: PassLedger
     macs: list[Cost] = field(default_factory=list)
     activations: list[Cost] = field(default_factory=list)
     bounds: list[int] = field(default_factory=lambda: [0])
@@ -87,11 +88,11 @@ class Recording:
     @cached_property
     def siblings(self) -> Siblings:
         """All calls, to be found by place. To be asked for when all are written down."""
-        return Siblings(map(self.calls, range(len(self.bounds) - 1)), self.sheet.anchors)
+        return Siblings(map(self.calls, range(len(self.bounds) - 1)), self.ledger.anchors)
 
     def calls(self, number: int) -> Sequence[Call]:
         """Return the calls of one pass."""
-        return self.sheet.calls[slice(*self.bounds[number : number + 2])]
+        return self.ledger.calls[slice(*self.bounds[number : number + 2])]
 
 
 @dataclass
@@ -101,7 +102,7 @@ class Study:
     Attributes:
         passes: Forward passes to follow, the evaluation pass first.
         values: What the operators of a pass run on.
-        wishes: What the user asks to freeze and to tie.
+        constraints: What the user asks to freeze and to tie.
         notes: For the reader of the report.
         assumptions: What is assumed about the code so far.
         recording: What the passes wrote down.
@@ -109,41 +110,41 @@ class Study:
 
     passes: list[Pass]
     values: Callable[[], Values]
-    wishes: Wishes = field(default_factory=Wishes)
+    constraints: Constraints = field(default_factory=Constraints)
     notes: list[str] = field(default_factory=list)
     assumptions: Assumptions = field(default_factory=Assumptions)
-    recording: Recording = field(default_factory=lambda: Recording({}, Sheet()))
+    recording: Recording = field(default_factory=lambda: Recording({}, PassLedger()))
     _before: Recording | None = None
 
     def record(self) -> None:
-        """Run every pass and write it down on a new sheet.
+        """Run every pass and write it down on a new ledger.
 
         Raises:
             ForwardError: If the network's forward fails.
         """
         twin = self.passes[0].twin
-        new = Recording(dict(self.assumptions.readings), Sheet.of(twin))
+        new = Recording(dict(self.assumptions.readings), PassLedger.of(twin))
         self.recording = new
-        self.wishes.write(new.sheet, twin)
+        self.constraints.write(new.ledger, twin)
         for number, each in enumerate(self.passes):
             self._run(each)
-            new.bounds.append(len(new.sheet.calls))
+            new.bounds.append(len(new.ledger.calls))
             if number == 0:
-                new.macs = list(new.sheet.costs)
-                new.activations = new.sheet.activation_costs()
+                new.macs = list(new.ledger.costs)
+                new.activations = new.ledger.activation_costs()
 
     @property
-    def sheet(self) -> Sheet:
+    def ledger(self) -> PassLedger:
         """What the passes wrote down."""
-        return self.recording.sheet
+        return self.recording.ledger
 
     def _run(self, each: Pass) -> None:
-        sheet = self.sheet
+        ledger = self.ledger
         # A copy: what a first run caches in its modules is not there when narrow ones run first.
         twin = copy_module(each.ready(), lambda _, tensor: tensor)
         frames = Frames(twin)
         readings = dict(self.assumptions.readings)
-        mode = LabelMode(frames, sheet, sheet.remember, readings, sheet.watch, self.values())
+        mode = LabelMode(frames, ledger, ledger.remember, readings, ledger.watch, self.values())
         try:
             with torch.no_grad(), frames.follow(), mode:
                 result = each.inputs.call(twin)
@@ -151,14 +152,14 @@ class Study:
             raise ForwardError(frames.path, error) from error
         for leaf in tree_flatten(result)[0]:
             if isinstance(leaf, Tensor):
-                for ids in all_ids(sheet.label(leaf)):
-                    sheet.frozen.insert(0, (ids, OUTPUT))
+                for ids in all_ids(ledger.label(leaf)):
+                    ledger.frozen.insert(0, (ids, OUTPUT))
 
     @property
     def unused(self) -> set[str]:
         """Names of the parameters that no pass read."""
         twin = self.passes[0].twin
-        return {name for name, _ in twin.named_parameters()} - self.sheet.used
+        return {name for name, _ in twin.named_parameters()} - self.ledger.used
 
     def calls(self, number: int) -> Sequence[Call]:
         """Return the calls of one pass."""
@@ -182,7 +183,7 @@ class Study:
         ranks = {name: tensor.dim() for name, tensor in named_tensors(self.passes[0].twin)}
         siblings = self.recording.siblings
         return solve(
-            self.sheet,
+            self.ledger,
             frozen=self._frozen(),
             ties=list(self.assumptions.ties(siblings)),
             resized=self.assumptions.resized(siblings),
@@ -190,7 +191,7 @@ class Study:
         )
 
     def _frozen(self) -> list[tuple[Ids, str]]:
-        """Return the ids that assumptions, and disuse, freeze on the present sheet."""
+        """Return the ids that assumptions, and disuse, freeze on the present ledger."""
         found: list[tuple[Ids, str]] = []
         for where, reason in self.assumptions.frozen.items():
             place, dim = (where.place, where) if isinstance(where, At) else (where, None)
@@ -199,8 +200,8 @@ class Study:
                 every = [ids for label in labels for ids in all_ids(label)]
                 touched = every if dim is None else [dim.ids(call)]
                 found.extend((ids, reason) for ids in touched if ids is not None)
-        for slot in self.sheet.slots:
-            if slot.tensor not in self.sheet.used:
+        for slot in self.ledger.slots:
+            if slot.tensor not in self.ledger.used:
                 found.append((np.arange(slot.start, slot.start + slot.length), _UNUSED))
         return found
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from widthwise.graph.shapes.layouts import Shortcut, is_row_major, row_major
+from widthwise.graph.recording.meta_kernels.layouts import Shortcut, is_row_major, row_major
 
 aten = torch.ops.aten
 

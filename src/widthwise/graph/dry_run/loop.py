@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from widthwise import errors
-from widthwise.graph.assumptions import Freeze, Reading
-from widthwise.graph.dry_run import Success
-from widthwise.graph.places import seen_from
-from widthwise.graph.remedies import SOON, dims_of, refinements, remedies
-from widthwise.graph.sheet import Call
-from widthwise.graph.siblings import place_from
-from widthwise.graph.study import Study, Stumble
-from widthwise.graph.units import Units
+from widthwise.graph.axes import Units
+from widthwise.graph.dry_run.assumptions import Freeze, Reading
+from widthwise.graph.dry_run.rehearsal import Success
+from widthwise.graph.dry_run.remedies import SOON, dims_of, refinements, remedies
+from widthwise.graph.dry_run.study import Study, Stumble
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.places import seen_from
+from widthwise.graph.recording.siblings import place_from
 from widthwise.rules.labels import all_ids
 
 _MOST_REFINEMENTS = 4
@@ -43,7 +43,7 @@ def settle(study: Study) -> tuple[Units, bool]:
         before = study.assumptions
         channels = sum(axis.width * axis.unit_size for axis in units.axes.values())
         least = int(_WORTH_REFINING * channels)
-        proposals = refinements(study.sheet.calls, units, before.readings, tried, least)
+        proposals = refinements(study.ledger.calls, units, before.readings, tried, least)
         reading = next(proposals, None)
         if reading is None:
             break
@@ -112,7 +112,7 @@ def _remedied(study: Study, units: Units, stumble: Stumble) -> Success | Stumble
         study.assume(before.plus(Freeze(calls[stumble.failure.call].place, "")))
         least = _free(study.units())
     for proposal in remedies(
-        calls, stumble.failure, units, kept_ids, modules, study.sheet.anchors, before
+        calls, stumble.failure, units, kept_ids, modules, study.ledger.anchors, before
     ):
         study.assume(before.plus(*proposal))
         remedied = study.units()
@@ -145,7 +145,7 @@ def _freeze(study: Study, units: Units, stumble: Stumble) -> None:
         ):
             return False
         # What modules inside do is frozen where this one does it: they may serve elsewhere, too.
-        places = [place_from(study.sheet.anchors, each, around) for each in blamed]
+        places = [place_from(study.ledger.anchors, each, around) for each in blamed]
         verdicts = [Freeze(place, reason) for place in places]
         study.assume(study.assumptions.plus(*verdicts))
         return True
@@ -177,7 +177,7 @@ def _freeze_size(study: Study, units: Units, stumble: Stumble, reason: str) -> b
     for call in reversed(study.calls(stumble.number)[: failure.call]):
         if seen_from(call.path, failure.path) is None:
             continue
-        for at, ids in dims_of(call, place_from(study.sheet.anchors, call, failure.path)):
+        for at, ids in dims_of(call, place_from(study.ledger.anchors, call, failure.path)):
             if (len(ids), int(kept_ids[ids].sum())) == failure.size:
                 study.assume(study.assumptions.plus(Freeze(at, reason)))
                 return True

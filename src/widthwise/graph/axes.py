@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from widthwise.graph.counts import balance
-from widthwise.graph.sheet import Sheet, Slot
+from widthwise.graph.equal_counts import balance
+from widthwise.graph.recording.ledger import PassLedger, Slot
 from widthwise.rules import Ids
 
 OUTPUT = "network output"
@@ -58,7 +58,7 @@ class Units:
 
 
 def solve(
-    sheet: Sheet,
+    ledger: PassLedger,
     *,
     frozen: list[tuple[Ids, str]],
     ties: list[tuple[Ids, Ids]],
@@ -68,20 +68,20 @@ def solve(
     """Turn what a pass wrote down into units and axes.
 
     Args:
-        sheet: The pass.
-        frozen: Frozen ids besides those on the sheet.
-        ties: Ties besides those on the sheet.
-        resized: Attributes that follow widths, besides those on the sheet.
+        ledger: The pass.
+        frozen: Frozen ids besides those on the ledger.
+        ties: Ties besides those on the ledger.
+        resized: Attributes that follow widths, besides those on the ledger.
         ranks: Number of dims of every tensor.
 
     Returns:
         Units and axes.
     """
-    component = balance(_components(sheet, ties), sheet.counts)
+    component = balance(_components(ledger, ties), ledger.counts)
     count = int(component.max(initial=-1)) + 1
-    reasons, texts = _reasons([*sheet.frozen, *frozen], component, count)
-    event, place = _producers(sheet, component, count)
-    signature = _signatures(sheet, component, count, reasons)
+    reasons, texts = _reasons([*ledger.frozen, *frozen], component, count)
+    event, place = _producers(ledger, component, count)
+    signature = _signatures(ledger, component, count, reasons)
 
     produced = np.flatnonzero(event >= 0)
     # Interchangeable units share a signature; an axis takes the time of its first producer.
@@ -100,19 +100,19 @@ def solve(
     spans = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
     back = np.argsort(number, kind="stable")
     why = [texts[reasons[back[span.start]]] for span in spans]
-    axes = _name_axes(sheet, of_id, spans, why)
+    axes = _name_axes(ledger, of_id, spans, why)
     in_units = {
         key: tuple(size if isinstance(size, int) else of_id[size] for size in sizes)
-        for key, sizes in {**sheet.resized, **resized}.items()
+        for key, sizes in {**ledger.resized, **resized}.items()
     }
-    return Units(of_id, count, axes, _unit_slots(sheet, of_id, ranks), in_units)
+    return Units(of_id, count, axes, _unit_slots(ledger, of_id, ranks), in_units)
 
 
-def _components(sheet: Sheet, ties: list[tuple[Ids, Ids]]) -> Ids:
+def _components(ledger: PassLedger, ties: list[tuple[Ids, Ids]]) -> Ids:
     """Number the connected components of tied ids, in the order of their first ids."""
-    if sheet.components is None:
-        sheet.components = _merge(sheet.id_count, sheet.ties)
-    known = sheet.components
+    if ledger.components is None:
+        ledger.components = _merge(ledger.id_count, ledger.ties)
+    known = ledger.components
     if not ties:
         return known
     # Only what assumptions tie differs from one solution to the next.
@@ -148,60 +148,60 @@ def _reasons(
     return reasons, [*texts, None]
 
 
-def _producers(sheet: Sheet, component: Ids, count: int) -> tuple[Ids, Ids]:
+def _producers(ledger: PassLedger, component: Ids, count: int) -> tuple[Ids, Ids]:
     """Return, per component, the first weighted call that produces it and its place there."""
     event = np.full(count, -1)
     place = np.zeros(count, np.int64)
-    for number, ids in reversed(list(enumerate(sheet.produced))):
+    for number, ids in reversed(list(enumerate(ledger.produced))):
         found = component[ids][::-1]
         event[found] = number
         place[found] = np.arange(len(ids))[::-1]
     return event, place
 
 
-def _signatures(sheet: Sheet, component: Ids, count: int, reasons: Ids) -> Ids:
+def _signatures(ledger: PassLedger, component: Ids, count: int, reasons: Ids) -> Ids:
     """Return a hash per component of the slots it appears in, how often, and why it is frozen."""
     random = np.random.default_rng(0)
-    words = random.integers(1, 2**62, size=len(sheet.slots))
+    words = random.integers(1, 2**62, size=len(ledger.slots))
     signature = np.zeros(count, np.int64)
-    lengths = [slot.length for slot in sheet.slots]
-    np.add.at(signature, component[: sheet.parameter_ids], np.repeat(words, lengths))
+    lengths = [slot.length for slot in ledger.slots]
+    np.add.at(signature, component[: ledger.parameter_ids], np.repeat(words, lengths))
     reason_words = random.integers(1, 2**62, size=int(reasons.max(initial=0)) + 1)
     return signature + reason_words[reasons]
 
 
 def _unit_slots(
-    sheet: Sheet, of_id: Ids, ranks: dict[str, int]
+    ledger: PassLedger, of_id: Ids, ranks: dict[str, int]
 ) -> dict[str, tuple[Ids | None, ...]]:
     slots: dict[str, list[Ids | None]] = {name: [None] * rank for name, rank in ranks.items()}
-    for slot in sheet.slots:
+    for slot in ledger.slots:
         slots[slot.tensor][slot.dim] = of_id[slot.start : slot.start + slot.length]
     return {name: tuple(dims) for name, dims in slots.items()}
 
 
 def _name_axes(
-    sheet: Sheet, of_id: Ids, spans: list[slice], frozen: list[str | None]
+    ledger: PassLedger, of_id: Ids, spans: list[slice], frozen: list[str | None]
 ) -> dict[str, Axis]:
     """Name every axis after the layer that first produces it."""
-    starts = np.array([slot.start for slot in sheet.slots] + [sheet.id_count])
+    starts = np.array([slot.start for slot in ledger.slots] + [ledger.id_count])
     axis_of_unit = np.full(int(of_id.max(initial=-1)) + 1, -1)
     for number, span in enumerate(spans):
         axis_of_unit[span] = number
     axis_of = axis_of_unit[of_id]
     makers: dict[int, tuple[Slot, Ids]] = {}
-    for ids in sheet.produced:
+    for ids in ledger.produced:
         for number, place in _first_places(axis_of[ids]):
             if number in makers or ids[place] >= starts[-1]:
                 continue
-            slot = sheet.slots[int(np.searchsorted(starts, ids[place], side="right")) - 1]
+            slot = ledger.slots[int(np.searchsorted(starts, ids[place], side="right")) - 1]
             inside = axis_of[slot.start : slot.start + slot.length] == number
             makers[number] = (slot, np.flatnonzero(inside))
     members: list[list[tuple[str, int]]] = [[] for _ in spans]
-    for slot, number in _axes_in_slots(sheet, axis_of):
+    for slot, number in _axes_in_slots(ledger, axis_of):
         members[number].append((slot.tensor, slot.dim))
     axes: dict[str, Axis] = {}
     for number, span in enumerate(spans):
-        slot, inside = makers.get(number, (sheet.slots[0], np.empty(0, np.int64)))
+        slot, inside = makers.get(number, (ledger.slots[0], np.empty(0, np.int64)))
         name = _axis_name(slot, inside, axes)
         size = max(len(inside) // (span.stop - span.start), 1)
         axes[name] = Axis(name, span, tuple(members[number]), size, frozen[number])
@@ -217,10 +217,10 @@ def _first_places(values: Ids) -> list[tuple[int, int]]:
     return list(zip(found.tolist(), at.tolist(), strict=True))
 
 
-def _axes_in_slots(sheet: Sheet, axis_of: Ids) -> Iterator[tuple[Slot, int]]:
+def _axes_in_slots(ledger: PassLedger, axis_of: Ids) -> Iterator[tuple[Slot, int]]:
     """Yield every slot with the number of every axis in it, slot by slot."""
-    starts = np.array([slot.start for slot in sheet.slots], np.int64)
-    axis_of = axis_of[: sheet.parameter_ids]
+    starts = np.array([slot.start for slot in ledger.slots], np.int64)
+    axis_of = axis_of[: ledger.parameter_ids]
     # Where a slot or an axis begins: there are few such places, and sorting every id takes longer.
     begins = np.append(True, axis_of[1:] != axis_of[:-1])[: len(axis_of)]
     begins[starts[starts < len(axis_of)]] = True
@@ -228,7 +228,7 @@ def _axes_in_slots(sheet: Sheet, axis_of: Ids) -> Iterator[tuple[Slot, int]]:
     slot_of = np.searchsorted(starts, at, side="right") - 1
     for slot, axis in sorted(set(zip(slot_of.tolist(), axis_of[at].tolist(), strict=True))):
         if axis >= 0:
-            yield sheet.slots[slot], axis
+            yield ledger.slots[slot], axis
 
 
 def _axis_name(slot: Slot, inside: Ids, taken: dict[str, Axis]) -> str:

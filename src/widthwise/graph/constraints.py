@@ -12,15 +12,15 @@ import numpy as np
 from torch import nn
 
 from widthwise.errors import TraceError
-from widthwise.graph.copying import named_tensors
-from widthwise.graph.sheet import Sheet
+from widthwise.graph.recording.ledger import PassLedger
+from widthwise.network.copying import named_tensors
 from widthwise.rules import Ids
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class Constraints:
     """Freezes and ties that the user asks for, by name.
 
     Attributes:
@@ -34,32 +34,32 @@ class Wishes:
     tie: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
-    def of(cls, freeze: Iterable[str], tie: Iterable[Iterable[str]]) -> Wishes:
+    def of(cls, freeze: Iterable[str], tie: Iterable[Iterable[str]]) -> Constraints:
         """Read what a user passes; a single name counts as a list of one."""
         names = (freeze,) if isinstance(freeze, str) else tuple(freeze)
         return cls(freeze=names, tie=tuple(tuple(group) for group in tie))
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> Wishes:
+    def from_spec(cls, spec: Mapping[str, Any]) -> Constraints:
         """Read what `to_spec` returned."""
         return cls.of(spec.get("freeze", ()), spec.get("tie", ()))
 
     def to_spec(self) -> dict[str, Any]:
-        """Return plain values for JSON; nothing for no wishes."""
+        """Return plain values for JSON; nothing for no constraints."""
         spec = {"freeze": list(self.freeze), "tie": [list(group) for group in self.tie]}
         return {key: value for key, value in spec.items() if value}
 
-    def write(self, sheet: Sheet, model: nn.Module) -> None:
-        """Note the wishes on the sheet of a pass.
+    def write(self, ledger: PassLedger, model: nn.Module) -> None:
+        """Note the constraints on the ledger of a pass.
 
         Args:
-            sheet: A sheet with labels; changed.
+            ledger: A ledger with labels; changed.
             model: The network of the pass.
 
         Raises:
             TraceError: If a name is not one of the network, or layers to tie differ in width.
         """
-        slots = {(slot.tensor, slot.dim): slot for slot in sheet.slots}
+        slots = {(slot.tensor, slot.dim): slot for slot in ledger.slots}
 
         def ids(tensor: str, dim: int) -> Ids | None:
             slot = slots.get((tensor, dim))
@@ -70,10 +70,10 @@ class Wishes:
             found = [name for name in tensors if _covers(pattern, name)]
             if not found:
                 raise _unknown("freeze", pattern, model)
-            for slot in sheet.slots:
+            for slot in ledger.slots:
                 if slot.tensor in found:
                     own = np.arange(slot.start, slot.start + slot.length)
-                    sheet.freeze(own, f"frozen by name (`{pattern}`)")
+                    ledger.freeze(own, f"frozen by name (`{pattern}`)")
         modules = dict(model.named_modules())
         for group in self.tie:
             outputs = []
@@ -92,7 +92,7 @@ class Wishes:
                     "Why: tied channels are kept or removed together, index by index."
                 )
             for own_ids in outputs[1:]:
-                sheet.tie(outputs[0], own_ids)
+                ledger.tie(outputs[0], own_ids)
 
 
 def _covers(pattern: str, tensor: str) -> bool:

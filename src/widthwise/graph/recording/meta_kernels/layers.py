@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from widthwise.graph.shapes.layouts import Shortcut, elementwise, is_row_major, row_major, same_type
+from widthwise.graph.recording.meta_kernels.layouts import (
+    Shortcut,
+    elementwise,
+    is_row_major,
+    row_major,
+    same_type,
+)
 
 aten = torch.ops.aten
 

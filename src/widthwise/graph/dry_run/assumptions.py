@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from widthwise.graph.places import Place
-from widthwise.graph.sheet import Call
-from widthwise.graph.siblings import Siblings
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.places import Place
+from widthwise.graph.recording.siblings import Siblings
 from widthwise.rules import Ids
 
 

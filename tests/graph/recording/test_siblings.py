@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from widthwise.graph.places import Place
-from widthwise.graph.sheet import Call
-from widthwise.graph.siblings import Siblings, anchor_of, place_from
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.places import Place
+from widthwise.graph.recording.siblings import Siblings, anchor_of, place_from
 
 ANCHORS = {"": "Net (network)", "a": "Block", "a.inner": "Wrapped", "b": "Block", "c": "Other"}
 

@@ -8,7 +8,8 @@ from itertools import islice
 import numpy as np
 from torch import nn
 
-from widthwise.graph.assumptions import (
+from widthwise.graph.axes import OUTPUT, Units
+from widthwise.graph.dry_run.assumptions import (
     Assumption,
     Assumptions,
     At,
@@ -16,18 +17,17 @@ from widthwise.graph.assumptions import (
     Equal,
     Reading,
 )
-from widthwise.graph.attributes import (
+from widthwise.graph.dry_run.attributes import (
     follows_of,
     is_count,
     modules_around,
     parts_of,
     split_later,
 )
-from widthwise.graph.dry_run import Failure
-from widthwise.graph.places import Place, seen_from
-from widthwise.graph.sheet import Call
-from widthwise.graph.siblings import anchor_of, place_from
-from widthwise.graph.units import OUTPUT, Units
+from widthwise.graph.dry_run.rehearsal import Failure
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.places import Place, seen_from
+from widthwise.graph.recording.siblings import anchor_of, place_from
 from widthwise.rules import Ids
 
 _MOST_PARTNERS = 4

@@ -1,0 +1,1 @@
+"""Many passes: narrow the network, see what fails, find a remedy or freeze it, run again."""

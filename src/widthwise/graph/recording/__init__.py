@@ -1,0 +1,1 @@
+"""One pass over a network: which operators run, where in the code, and on which channels."""

@@ -1,0 +1,114 @@
+"""Slice tensors and modules to the indices that are kept, and bring remembered sizes in line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from widthwise.network.copying import copy_module
+from widthwise.rules import Ids
+
+
+def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
+    """Select indices along each dim of a tensor.
+
+    Args:
+        tensor: Any tensor, also on the meta device; not changed.
+        kept: Per dim the indices to keep, in order, or None for all.
+
+    Returns:
+        A new tensor that shares nothing with the old one, or the old one if nothing is removed.
+    """
+    new = tensor.detach()
+    shape = tuple(
+        size if indices is None else len(indices)
+        for size, indices in zip(tensor.shape, kept, strict=True)
+    )
+    if shape == tensor.shape:
+        return new
+    if new.is_meta:
+        return torch.empty(shape, dtype=new.dtype, device="meta")
+    for dim, indices in enumerate(kept):
+        if indices is not None and len(indices) < tensor.shape[dim]:
+            new = new.index_select(dim, torch.as_tensor(indices, device=new.device))
+    return new
+
+
+def narrow_module(
+    model: nn.Module,
+    slots: Mapping[str, tuple[Ids | None, ...]],
+    resized: Mapping[tuple[str, str], tuple[Ids | int, ...]],
+    kept: np.ndarray,
+) -> nn.Module:
+    """Copy a module at kept units, with the integer attributes of known layers brought in line.
+
+    Args:
+        model: The full module; not changed.
+        slots: Per tensor and dim, the unit of every index; see `ChannelGraph.slots`.
+        resized: Sizes that attributes repeat, per module path and attribute, in units or constant.
+        kept: Which units stay. Shape ``[units]``, bool.
+
+    Returns:
+        A copy of the user's own class, narrower. It shares no memory with `model`.
+    """
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        indices = tuple(
+            None if units is None else np.flatnonzero(kept[units])
+            for units in slots.get(name, (None,) * tensor.dim())
+        )
+        new = narrow_tensor(tensor, indices)
+        return new.clone() if new.data_ptr() == tensor.data_ptr() and not new.is_meta else new
+
+    new = copy_module(model, change)
+    olds = dict(model.named_modules())
+    news = dict(new.named_modules())
+    for (path, attribute), sizes in resized.items():
+        _resize(news[path], attribute, sizes, kept)
+    for name, module in news.items():
+        update_attributes(module, olds[name])
+    return new
+
+
+def _resize(
+    module: nn.Module, attribute: str, sizes: tuple[Ids | int, ...], kept: np.ndarray
+) -> None:
+    """Set an attribute to the kept counts, if it holds the full ones. Changes `module`."""
+    full = tuple(size if isinstance(size, int) else len(size) for size in sizes)
+    now = tuple(size if isinstance(size, int) else int(kept[size].sum()) for size in sizes)
+    value = getattr(module, attribute, None)
+    if value == full[0]:
+        setattr(module, attribute, now[0])
+    elif isinstance(value, tuple | list) and tuple(value) == full:
+        setattr(module, attribute, type(value)(now))
+
+
+def update_attributes(new: nn.Module, old: nn.Module) -> None:
+    """Make the integer attributes of a known layer match its narrowed tensors. Changes `new`."""
+    if isinstance(new, nn.RNNBase) and isinstance(old, nn.RNNBase):
+        inputs, full = new.get_parameter("weight_ih_l0"), old.get_parameter("weight_ih_l0")
+        gates = full.shape[0] // old.hidden_size
+        new.input_size, new.hidden_size = inputs.shape[1], inputs.shape[0] // gates
+        if new.proj_size:
+            new.proj_size = new.get_parameter("weight_hh_l0").shape[1]
+        return
+    weight, old_weight = getattr(new, "weight", None), getattr(old, "weight", None)
+    if not isinstance(weight, Tensor) or not isinstance(old_weight, Tensor):
+        return
+    shape = tuple(weight.shape)
+    if isinstance(new, nn.modules.conv._ConvNd):
+        sides = (shape[0], shape[1] * new.groups)
+        new.in_channels, new.out_channels = sides if new.transposed else sides[::-1]
+    elif isinstance(new, nn.Linear):
+        new.out_features, new.in_features = shape
+    elif isinstance(new, nn.modules.batchnorm._NormBase):
+        new.num_features = shape[0]
+    elif isinstance(new, nn.LayerNorm | nn.RMSNorm):
+        new.normalized_shape = shape
+    elif isinstance(new, nn.Embedding):
+        new.num_embeddings, new.embedding_dim = shape
+    elif isinstance(new, nn.PReLU):
+        new.num_parameters = shape[0]

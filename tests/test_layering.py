@@ -12,13 +12,15 @@ PACKAGE = Path(__file__).parent.parent / "src" / "widthwise"
 
 # From the ground up; a name may import from its own row and from any row before it.
 ROWS = (
-    {"errors", "_version", "files"},
+    {"errors", "_version", "files", "measures"},
     {"rules"},
     {"network"},
     {"graph"},
-    {"cost", "plans"},
+    {"cost", "rewrites"},
+    {"plans"},
     {"shrinking"},
     {"search"},
+    {"methods"},
     {"widthwise"},  # the public names
     {"data", "export", "lightning", "metrics", "models", "report", "runs", "tasks"},
     {"cli", "recipes"},

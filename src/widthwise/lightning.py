@@ -11,7 +11,7 @@ from torch import nn
 
 from widthwise.errors import SearchError
 from widthwise.plans import Plan
-from widthwise.search.base import Search
+from widthwise.search.search import Search
 
 
 class WidthSearch(L.Callback):

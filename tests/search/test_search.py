@@ -244,7 +244,7 @@ def test_failed_proof_leaves_the_search_running(monkeypatch):
         raise ww.errors.ProofError("on purpose")
 
     with monkeypatch.context() as patch, pytest.raises(ww.errors.ProofError):
-        patch.setattr("widthwise.search.base.shrink", fail)
+        patch.setattr("widthwise.search.search.shrink", fail)
         search.finish()
     torch.testing.assert_close(model(torch.ones_like(INPUT)), expected)
     train(model.train(), search, optimizer, 2)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from widthwise.cost import Budget
-    from widthwise.search.base import Search
+    from widthwise.search.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)

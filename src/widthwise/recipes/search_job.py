@@ -29,7 +29,7 @@ from widthwise.runs import RunFolder, read_metrics, write_json
 from widthwise.runs.processes import is_leader
 from widthwise.runs.tensors import read_tensors, write_tensors
 from widthwise.runs.writing import cannot_write
-from widthwise.search.base import Search
+from widthwise.search.search import Search
 from widthwise.tasks.classification import Classification
 from widthwise.tasks.fit import fit_stage
 from widthwise.tasks.progress import Progress

@@ -10,11 +10,11 @@ from torch import nn
 
 from widthwise.cost import Budget
 from widthwise.graph import trace
-from widthwise.search.base import Search
 from widthwise.search.limits import Limits
 from widthwise.search.pressure import Pressure
 from widthwise.search.prox import Prox, SoftThreshold
 from widthwise.search.scores.latent import LatentMagnitude
+from widthwise.search.search import Search
 from widthwise.search.weights import HyperConv
 
 

@@ -1,0 +1,83 @@
+"""What a method of a recipe is: settings that decide widths, given a bench to work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from widthwise.cost import Budget
+from widthwise.plans import Plan
+from widthwise.search.limits import Limits
+from widthwise.search.search import Search
+
+
+class Bench(Protocol):
+    """What a job lends to a method: a network, data and a way to train."""
+
+    example: Any
+    """Example inputs of the network."""
+    loss: Callable[[Any, Any], Tensor]
+    """Called as ``loss(network(inputs), target)``."""
+
+    def network(self) -> nn.Module:
+        """Build the user's own network with fresh weights, the same at every call."""
+        ...
+
+    def batch(self) -> tuple[Any, Any]:
+        """Return one training batch, ``(inputs, target)``, as the network is trained on it."""
+        ...
+
+    def train(
+        self, network: nn.Module, attach: Callable[[nn.Module], Search]
+    ) -> tuple[Search, Optimizer]:
+        """Train a network with a search attached, until the search is done or its epochs are over.
+
+        Args:
+            network: Changed in place.
+            attach: Attaches the search.
+
+        Returns:
+            The search, not finished yet, and the optimizer.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a method has decided."""
+
+    network: nn.Module
+    """The narrow network, with the weights to go on from."""
+    plan: Plan
+    """How it was cut."""
+    optimizer: Optimizer | None = None
+    """The optimizer of the search, carried over the cut; None where nothing was trained."""
+
+
+class Method(Protocol):
+    """The settings of a method in a recipe, chosen by ``method.name``."""
+
+    name: str
+    """Such as ``dhp``."""
+    trains: ClassVar[bool]
+    """Whether it trains while it decides: its recipes then have a `search` stage."""
+    inherits: ClassVar[bool]
+    """Whether the narrow network goes on with weights of the wide one, or starts fresh."""
+
+    def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
+        """Decide the width of every layer.
+
+        Args:
+            bench: What to work on.
+            budget: All of them are met; fractions refer to the user's own network.
+            limits: Floors, alignment and choice of axes, the same for every arm of the job.
+            seed: Of whatever is random.
+
+        Returns:
+            The narrow network and its plan.
+        """
+        ...

@@ -1,0 +1,49 @@
+"""The interface of a rewrite."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+from torch import nn
+
+from widthwise.network.inputs import Inputs
+
+
+class Rewrite(Protocol):
+    """A small frozen record that turns a network into another ordinary network.
+
+    A plan records its rewrites in `Plan.before`. `shrink` and `load` apply them in order, trace the
+    result, and narrow that: ranks and blocks are ordinary axes or modules, so trace, cost, budget,
+    proof and report need to know nothing about them.
+    """
+
+    name: ClassVar[str]
+    """Key in a plan file."""
+
+    def apply(self, model: nn.Module, inputs: Inputs) -> nn.Module:
+        """Return the rewritten network; ``model`` is not changed. Both may be on the meta device.
+
+        Args:
+            model: The network.
+            inputs: Example inputs, for rewrites that have to trace.
+
+        Returns:
+            A new network that shares no memory with ``model``.
+        """
+        ...
+
+    def reference(self, model: nn.Module, inputs: Inputs) -> nn.Module | None:
+        """Return a network that the rewritten one must equal; None if it computes another function.
+
+        Args:
+            model: The network before the rewrite; not changed.
+            inputs: Example inputs.
+
+        Returns:
+            The network to compare with, which may be ``model`` itself.
+        """
+        ...
+
+    def to_spec(self) -> dict[str, Any]:
+        """Return plain values for the plan file, without the name."""
+        ...

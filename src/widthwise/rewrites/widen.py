@@ -62,12 +62,12 @@ class Widen:
                 "Hint: a plan makes it narrower; see `widthwise.plan`."
             )
 
-    def apply(self, model: nn.Module, inputs: Inputs) -> nn.Module:
+    def apply(self, model: nn.Module, inputs: Any) -> nn.Module:
         """Return the wide network; ``model`` is not changed.
 
         Args:
             model: The network, with or without weights.
-            inputs: Example inputs; the network is traced.
+            inputs: Example inputs, as for `trace`; the network is traced.
 
         Returns:
             A network of the same class whose weights are repeated.
@@ -76,6 +76,7 @@ class Widen:
             TraceError: If the network cannot be traced, or its code does not run at these widths.
             ConfigError: If a name to exclude matches no axis.
         """
+        inputs = Inputs.of(inputs)
         graph = trace(model, inputs, freeze=self.freeze, tie=self.tie)
         wide = narrow_module(model, graph.slots, graph.resized, self._times(graph))
         failure = _failure(wide, inputs)
@@ -84,7 +85,7 @@ class Widen:
             raise errors.not_widened(type(model).__name__, self.factor, failure) from failure
         return wide
 
-    def reference(self, model: nn.Module, inputs: Inputs) -> None:
+    def reference(self, model: nn.Module, inputs: Any) -> None:
         """Return None: a wide network computes another function."""
 
     def to_spec(self) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def widen(
         )
     """
     names = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    wide = Widen(factor, exclude=names).apply(model, Inputs.of(example_inputs))
+    wide = Widen(factor, exclude=names).apply(model, example_inputs)
     for module in reversed(list(wide.modules())):
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):

@@ -136,7 +136,7 @@ class Scaled(nn.Module):
 
 
 def test_a_wider_network_gets_more_of_the_same_numbers() -> None:
-    """A parameter of the user's own is as random in a wider network, and no two halves are alike."""
+    """A parameter of the user's own is as random in a wider network."""
     wide = Scaled()
     wide.conv, wide.last = nn.Conv2d(3, 512, 3), nn.Conv2d(512, 2, 3)
     wide.table = nn.Parameter(torch.zeros(512, 1, 1))

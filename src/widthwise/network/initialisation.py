@@ -34,8 +34,9 @@ def draw_fresh(network: nn.Module, build: Build | None) -> None:
     With a constructor, the result is what the user's own code would have drawn had she written
     these widths into it: for a class with a width multiplier, bit for bit the network that it
     makes. Parameters that the class makes without a layer of `torch.nn` (layer scales, position
-    embeddings) are drawn at full width and cut, or drawn from again where more are needed. Modules that the constructor does not make, such as
-    the parts of a decomposed convolution, are reset by PyTorch's rules.
+    embeddings) are drawn at full width and cut, or drawn from again where more are needed. Modules
+    that the constructor does not make, such as the parts of a decomposed convolution, are reset by
+    PyTorch's rules.
 
     Values are drawn from PyTorch's global generator, so seed it for the same weights again.
     Constructors of other threads must not run meanwhile.

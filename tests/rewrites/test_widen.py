@@ -161,6 +161,29 @@ def test_fresh_weights_are_drawn_at_the_new_width() -> None:
     assert torch.equal(wide[1].running_var, torch.ones(256))
 
 
+def test_the_constructor_draws_the_weights_where_it_is_known() -> None:
+    """With a factory, the spread of a layer is that of the network's own initialisation."""
+    build = torchvision.models.mobilenet_v2
+    model = build()
+    wide = ww.widen(model, IMAGE, 2, factory=build)
+    old, new = model.features[5].conv[2].weight, wide.features[5].conv[2].weight
+    # Kaiming's, by the number of outputs: half the variance at twice the width.
+    ratio = float(new.detach().std() / old.detach().std())
+    assert ratio == pytest.approx(2**-0.5, rel=0.05)
+
+
+def test_what_no_module_draws_is_repeated_and_said() -> None:
+    """Layer scales keep their values; everything else is fresh all the same."""
+    model = torchvision.models.convnext_tiny()
+    with torch.no_grad():
+        model.features[1][0].layer_scale.fill_(0.25)
+    with pytest.warns(UserWarning, match=r"(?s)repeated, not fresh.*factory="):
+        wide = ww.widen(model, IMAGE, 2)
+    assert wide.features[1][0].layer_scale.unique().tolist() == [0.25]
+    rows = wide.features[0][0].weight.detach().flatten(1)
+    assert len(rows.unique(dim=0)) == len(rows) == 192
+
+
 def test_a_network_without_weights_is_widened() -> None:
     """On the meta device shapes are all there is, and all that is needed."""
     with torch.device("meta"):
@@ -200,4 +223,5 @@ def test_a_rewrite_is_written_and_read_by_name() -> None:
     """Every field survives plain JSON values; fields that say nothing are not written."""
     full = Widen(1.5, exclude=("a*",), freeze=("b",), tie=(("c", "d"),))
     assert ww.rewrites.from_spec(ww.rewrites.to_spec(full)) == full
+    assert Widen(2.0, exclude="a*").exclude == ("a*",)
     assert ww.rewrites.to_spec(Widen(2.0)) == {"name": "widen", "factor": 2.0}

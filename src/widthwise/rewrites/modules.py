@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from widthwise.graph.names import is_named
 from widthwise.network.copying import copy_module
 
 
-def names(patterns: str | Sequence[str]) -> tuple[str, ...]:
+def names(patterns: str | Iterable[str]) -> tuple[str, ...]:
     """Return patterns as a tuple; a single name counts as a list of one."""
     return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 

@@ -108,6 +108,25 @@ def test_factored_second_moments_are_cut_along_the_dims_they_have() -> None:
     step(small, optimizer)
 
 
+def test_factors_of_a_linear_layer_are_cut_along_one_dim_each() -> None:
+    """The row's factor has no columns, so a cut of columns leaves it as it is."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    optimizer = torch.optim.Adafactor(model.parameters(), lr=0.01)
+    inputs = torch.randn(4, 6)
+    model(inputs).square().mean().backward()
+    optimizer.step()
+    before = {key: value.clone() for key, value in optimizer.state[model[2].weight].items()}
+    plan = ww.plan(ww.trace(model, inputs), score=ww.scores.L1(), budget=ww.Macs(0.5))
+    small = ww.shrink(model, plan)
+    ww.carry_optimizer(optimizer, model, small, plan)
+    after = optimizer.state[small[2].weight]
+    assert torch.equal(after["row_var"], before["row_var"])
+    assert torch.equal(after["col_var"], before["col_var"][:, plan.kept["0"]])
+    small(inputs).square().mean().backward()
+    optimizer.step()
+
+
 class Sketch(torch.optim.Optimizer):
     """Keeps a tensor per weight that says nothing about channels."""
 

@@ -3,13 +3,13 @@
 Trace any PyTorch network, decide widths under a budget, rewrite it narrower, prove the rewrite.
 """
 
-from widthwise import errors, rewrites
+from widthwise import errors, methods, rewrites
 from widthwise._version import __version__
 from widthwise.cost import Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.plans import Plan
 from widthwise.rewrites import widen
-from widthwise.search import methods, scores
+from widthwise.search import scores
 from widthwise.search.planning import plan
 from widthwise.shrinking import Proof, carry_optimizer, load, prove, save, shrink
 

@@ -1,1 +1,14 @@
 """Published methods, one file each, with their settings beside them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from widthwise.methods.base import Bench, Found, Method
+from widthwise.methods.dhp import DhpSettings, dhp
+from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
+
+METHODS: Mapping[str, type[Any]] = MappingProxyType({"dhp": DhpSettings, "lw_dna": LwDnaSettings})
+"""The settings of every method, by the name that recipes choose it by."""
+
+__all__ = ["METHODS", "Bench", "DhpSettings", "Found", "LwDnaSettings", "Method", "dhp", "lw_dna"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from widthwise.errors import ConfigError
 from widthwise.graph import Axis, ChannelGraph
@@ -20,8 +22,9 @@ class Limits:
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, 0 for the others.
         round_to: Channels of a narrowed axis are a multiple of this.
-        include: Names or globs (``layer1.*``) of axes that may be narrowed; None for all.
-        exclude: Names or globs of axes that may not.
+        include: Names or globs (``layer1.*``) of axes that may be narrowed, or one of them; all by
+            default.
+        exclude: Names or globs of axes that may not, or one of them.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -34,6 +37,11 @@ class Limits:
     exclude: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        for option in ("include", "exclude"):
+            names = getattr(self, option)
+            if isinstance(names, str):
+                # A string is a sequence of its letters.
+                object.__setattr__(self, option, (names,))
         if self.min_width < 1:
             raise ConfigError(f"`min_width` must be at least 1 unit, got {self.min_width!r}.")
         ratios = self.min_keep.values() if isinstance(self.min_keep, Mapping) else [self.min_keep]
@@ -60,13 +68,29 @@ class Limits:
             and (included is None or axis.name in included)
         ]
 
+    def only(self, graph: ChannelGraph, units: np.ndarray) -> Limits:
+        """Return these limits for a search that can say nothing about some units.
+
+        Args:
+            graph: The network.
+            units: What it can say something about, bool, shape ``[units]``.
+
+        Returns:
+            The same limits, with the axes that hold other units excluded.
+
+        Raises:
+            ConfigError: If a name or glob matches no axis.
+        """
+        idle = [axis.name for axis in self.axes(graph) if not units[axis.units].all()]
+        return replace(self, exclude=(*(self.exclude or ()), *idle))
+
     def step(self, axis: Axis) -> int:
         """Return the step of an axis' widths, in units, that keeps its channels aligned."""
         return self.round_to // math.gcd(self.round_to, axis.unit_size)
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""
-        floor = min(max(self.min_width, math.ceil(self._ratio(axis) * axis.width)), axis.width)
+        floor = min(max(self.min_width, _ceil(self._ratio(axis) * axis.width)), axis.width)
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)
 
@@ -83,3 +107,8 @@ class Limits:
         step, floor = self.step(axis), self.floor(axis)
         first = (axis.width - 1) // step * step
         return [axis.width, *range(first, floor - 1, -step)] if floor < axis.width else [axis.width]
+
+
+def _ceil(share: float) -> int:
+    # 0.55 of 100 is 55, though the product is 55.00000000000001.
+    return math.ceil(share * (1 - 1e-12))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -18,15 +20,28 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         OSError: If the folder is missing or not writable, or the disk is full. The old file, if
             there was one, is intact.
     """
-    target = Path(path)
     data = content.encode() if isinstance(content, str) else content
+    write_stream(path, lambda file: file.write(data))
+
+
+def write_stream(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file as `write_atomically` does, piece by piece, so that it need not fit in memory.
+
+    Args:
+        path: The file; its folder must exist.
+        write: Called once with a binary file that is open for writing.
+
+    Raises:
+        OSError: As of `write_atomically`. What `write` raises gets through; the old file is intact.
+    """
+    target = Path(path)
     name = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     # Made with the usual rights, not with those of private files: the system takes off the umask,
     # which a program cannot read without changing it for all its threads.
     handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         name.replace(target)

@@ -123,7 +123,7 @@ class Plan:
             inputs=graph.inputs.to_spec(),
             cost=_costs(graph, kept),
             full_cost=_costs(graph, graph.everything),
-            rewrites=graph.rewrites(kept),
+            rewrites=graph.attributes(kept),
             budget={budget.name: budget.amount for budget in budgets},
             method=method,
             seed=seed,

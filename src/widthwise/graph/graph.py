@@ -180,7 +180,7 @@ class ChannelGraph:
             mask[axis.units.start] = True
         return mask
 
-    def rewrites(self, kept: np.ndarray) -> dict[str, tuple[int, ...]]:
+    def attributes(self, kept: np.ndarray) -> dict[str, tuple[int, ...]]:
         """Return the attributes of the user's modules that a plan changes, with their new values.
 
         Sizes that code keeps in attributes (``self.head_size``) have to follow widths. Those of

@@ -144,7 +144,9 @@ class Study:
         twin = copy_module(each.ready(), lambda _, tensor: tensor)
         frames = Frames(twin)
         readings = dict(self.assumptions.readings)
-        mode = LabelMode(frames, ledger, ledger.remember, readings, ledger.watch, self.values())
+        mode = LabelMode(
+            frames, ledger, ledger, ledger.remember, readings, ledger.watch, self.values()
+        )
         try:
             with torch.no_grad(), frames.follow(), mode:
                 result = each.inputs.call(twin)

@@ -57,7 +57,7 @@ class Call:
 
 @dataclass
 class PassLedger:
-    """The ledger of a pass; see `rules.op.Ledger` for what rules write.
+    """The ledger of a pass: it holds the labels and takes the notes (see `rules.ledger`).
 
     Attributes:
         slots: Every labelled dim of every parameter and buffer, in order of ids.

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from widthwise.graph.recording.places import Frames, Place
 from widthwise.graph.recording.values import Values, tensors_in
 from widthwise.rules import Label, Op, blank, lookup
-from widthwise.rules.op import Ledger
+from widthwise.rules.ledger import Labels, Notes
 
 Watcher = Callable[[Op, Place, Sequence[Label]], "Sequence[Tensor] | None"]
 
@@ -22,7 +22,8 @@ class LabelMode(TorchDispatchMode):
 
     Args:
         frames: Knows which module is running.
-        ledger: Takes down what rules say.
+        labels: Tells what tensors carry.
+        notes: Takes down what rules say.
         remember: Called with every output tensor and its label.
         readings: The reading to use at places where rules have a choice.
         watch: Called after each operator; may return other output tensors to go on with.
@@ -38,7 +39,8 @@ class LabelMode(TorchDispatchMode):
     def __init__(
         self,
         frames: Frames,
-        ledger: Ledger,
+        labels: Labels,
+        notes: Notes,
         remember: Callable[[Tensor, Label], None],
         readings: dict[Place, int],
         watch: Watcher,
@@ -46,7 +48,8 @@ class LabelMode(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self._frames = frames
-        self._ledger = ledger
+        self._labels = labels
+        self._notes = notes
         self._remember = remember
         self._readings = readings
         self._watch = watch
@@ -54,7 +57,7 @@ class LabelMode(TorchDispatchMode):
 
     def label(self, tensor: Tensor) -> Label:
         """Return the label of a tensor the pass has seen; blank if it has not."""
-        return self._ledger.label(tensor)
+        return self._labels.label(tensor)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -70,7 +73,8 @@ class LabelMode(TorchDispatchMode):
             kwargs,
             outputs,
             self._frames.path,
-            self._ledger,
+            self._labels,
+            self._notes,
             self._readings.get(place, 0),
         )
         labels = _ask(op)

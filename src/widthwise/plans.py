@@ -18,6 +18,7 @@ from widthwise._version import __version__
 from widthwise.cost import Budget
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
+from widthwise.network.spec import unknown_in
 
 FORMAT = 1
 """Version of the file format. A reader refuses files of a newer one."""
@@ -191,7 +192,13 @@ class Plan:
         return mask
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON, whole or not at all."""
+        """Write the plan as JSON, whole or not at all.
+
+        Raises:
+            PlanError: If the example inputs hold something that a file cannot.
+        """
+        for kind in unknown_in(self.inputs):
+            raise errors.unknown_input(kind)
         write_atomically(path, self.to_json())
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,11 @@ from widthwise.graph.recording.values import (
 from widthwise.network.copying import copy_module, named_tensors, to_meta
 from widthwise.network.inputs import Inputs
 from widthwise.rules import Ids
+
+_OF_META_TENSORS = re.compile(
+    r"\b[mM]eta (?:tensor|device|kernel)|'[mM]eta' (?:device|backend)|\bdevices?\b[^.\n]*\bmeta\b"
+)
+"""What PyTorch says of a tensor without values; the user's own words may have "meta" in them."""
 
 
 def trace(
@@ -139,12 +145,16 @@ def _begun(
 def _real(tensor: Tensor) -> Tensor:
     if not tensor.is_meta:
         return tensor.detach()
-    noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0))
+    # Whatever the default device is, the generator is on the CPU.
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    noise = torch.randn(tensor.shape, generator=generator, device="cpu")
     return noise.to(tensor.dtype)
 
 
 def _needs_values(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError | ValueReadError) or "meta" in str(error).lower()
+    return isinstance(error, NotImplementedError | ValueReadError) or bool(
+        _OF_META_TENSORS.search(str(error))
+    )
 
 
 def _with_training_pass(study: Study) -> Study:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from widthwise.graph.axes import Units
+from widthwise.graph.recording.blame import OwnError
 from widthwise.graph.recording.ledger import Call
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Frames
@@ -84,9 +85,9 @@ class _Rehearsal(TorchDispatchMode):
         self._frames = frames
         self._values = values
         self._counts: dict[int, int] = {}
-        # Some operators make a further call when nobody else holds their result, as the full run,
-        # which labels results, always does.
-        self._held: list[Any] = []
+        # Some operators make a further call when nobody else holds their result, as the full run
+        # does; on real tensors, neither run does, for they would not fit into memory.
+        self._held: list[Tensor] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -95,14 +96,24 @@ class _Rehearsal(TorchDispatchMode):
         number = self.next
         if number >= len(self._calls) or self._calls[number].func is not func:
             self._stop(number - 1, f"what runs after it depends on the width (`{func}`)")
-        call = self._calls[number]
         try:
             result = self._values.run(func, args, kwargs)
+        except OwnError:
+            raise
         except Exception as error:
             self._stop(number, _one_line(error))
-        self._held.append(result)
-        self.rescales |= numbers_in(func, args, kwargs) != call.numbers
-        outputs = tensors_in(result)
+        try:
+            self._compare(self._calls[number], numbers_in(func, args, kwargs), tensors_in(result))
+        except _Stop:
+            raise
+        except Exception as error:
+            raise OwnError from error
+        self.next += 1
+        return result
+
+    def _compare(self, call: Call, numbers: tuple[float, ...], outputs: list[Tensor]) -> None:
+        self._held += (output for output in outputs if output.is_meta)
+        self.rescales |= numbers != call.numbers
         expected = [
             self._expect(label, shape)
             for label, shape in zip(call.outputs, call.shapes, strict=True)
@@ -110,11 +121,9 @@ class _Rehearsal(TorchDispatchMode):
         found = [shape_of(output) for output in outputs]
         if found != expected:
             message = f"gives {_shapes(found)} where {_shapes(expected)} is expected"
-            self._stop(number, message, _first_difference(expected, found))
+            self._stop(self.next, message, _first_difference(expected, found))
         if expected != list(call.shapes) and (size := _first_emptied(call.shapes, expected)):
-            self._stop(number, "leaves no channel of those it takes", (size, 0))
-        self.next += 1
-        return result
+            self._stop(self.next, "leaves no channel of those it takes", (size, 0))
 
     def _stop(self, number: int, message: str, size: tuple[int, int] | None = None) -> None:
         raise _Stop(Failure(max(number, 0), self._frames.path, message, size=size))
@@ -150,7 +159,7 @@ def rehearse(
         values: Runs the operators.
 
     Returns:
-        The first difference, if there is one.
+        The first difference, if there is one. A mistake of ours is no difference: it is raised.
     """
     small = narrow_module(twin, units.slots, units.resized, kept)
     frames = Frames(small)
@@ -160,6 +169,8 @@ def rehearse(
             inputs.call(small)
     except _Stop as stop:
         return stop.failure
+    except OwnError as error:
+        raise error.reveal() from None
     except Exception as error:
         # Raised between two calls: by the one to come, if that is the same module's.
         upcoming = mode.next < len(calls) and calls[mode.next].path == frames.path

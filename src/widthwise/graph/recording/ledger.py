@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
 from widthwise.graph.costs import Cost
 from widthwise.graph.recording.numbers import numbers_in
@@ -90,7 +91,7 @@ class PassLedger:
     id_count: int = 0
     parameter_ids: int = 0
     components: Ids | None = None
-    labels: dict[int, tuple[Tensor, Label]] = field(default_factory=dict)
+    _labels: dict[int, tuple[Tensor | TensorWeakRef, Label]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _weights: dict[int, Tensor] = field(default_factory=dict)
 
@@ -121,7 +122,7 @@ class PassLedger:
                     continue
                 ledger.slots.append(Slot(name, dim, ledger.id_count, size))
                 label.append(ledger.new_ids(size))
-            ledger.labels[id(tensor)] = (tensor, tuple(label))
+            ledger._labels[id(tensor)] = (tensor, tuple(label))
             ledger._names[id(tensor)] = name
             ledger._weights[id(tensor)] = tensor
         ledger.parameter_ids = ledger.id_count
@@ -132,12 +133,17 @@ class PassLedger:
         name = self._names.get(id(tensor))
         if name is not None:
             self.used.add(name)
-        found = self.labels.get(id(tensor))
-        return blank(tensor.dim()) if found is None else found[1]
+        found = self._labels.get(id(tensor))
+        if found is None:
+            return blank(tensor.dim())
+        holder, label = found
+        # The identity of one that is gone may have been given to another.
+        is_it = holder is tensor or (isinstance(holder, TensorWeakRef) and holder() is tensor)
+        return label if is_it else blank(tensor.dim())
 
     def remember(self, tensor: Tensor, label: Label) -> None:
-        """Note the label of a tensor, and hold it, so that no identity is used twice."""
-        self.labels[id(tensor)] = (tensor, label)
+        """Note the label of a tensor. One without values is held; real ones may not fit."""
+        self._labels[id(tensor)] = (tensor if tensor.is_meta else TensorWeakRef(tensor), label)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Tell whether a tensor was computed from parameters and buffers alone."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from widthwise.graph.recording.blame import OwnError
 from widthwise.graph.recording.places import Frames, Place
 from widthwise.graph.recording.values import Values, tensors_in
 from widthwise.rules import Label, Op, blank, lookup
@@ -65,6 +66,12 @@ class LabelMode(TorchDispatchMode):
         """Run one operator and label what it returns."""
         kwargs = kwargs or {}
         result = self._values.run(func, args, kwargs)
+        try:
+            return self._label(func, args, kwargs, result)
+        except Exception as error:
+            raise OwnError from error
+
+    def _label(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
         outputs = tensors_in(result)
         place = self._frames.next_place(str(func))
         op = Op(

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from widthwise.rules import Ids
+from widthwise.rules import Components, Ids
 
 
-def balance(component: Ids, parts: Iterable[tuple[Ids, Ids]]) -> Ids:
+def balance(component: Components, parts: Iterable[tuple[Ids, Ids]]) -> Components:
     """Join components so that any choice of them keeps equally many ids of both parts.
 
     What both parts hold equally often needs nothing. Of the rest, the first component of one part

@@ -16,7 +16,7 @@ from widthwise.graph.constraints import Constraints
 from widthwise.graph.costs import Cost, CostTable
 from widthwise.graph.recording.places import Place
 from widthwise.network.inputs import Inputs
-from widthwise.rules import Ids
+from widthwise.rules import UnitNumbers
 
 
 class ChannelGraph:
@@ -61,7 +61,7 @@ class ChannelGraph:
         self.axes: Mapping[str, Axis] = MappingProxyType(units.axes)
         self.unit_count = units.count
         self.resized = MappingProxyType(units.resized)
-        self.slots: Mapping[str, tuple[Ids | None, ...]] = MappingProxyType(units.slots)
+        self.slots: Mapping[str, tuple[UnitNumbers | None, ...]] = MappingProxyType(units.slots)
         self.mixes = mixes
         self.notes = notes
         self.readings = readings

@@ -33,7 +33,7 @@ from widthwise.graph.recording.values import (
 )
 from widthwise.network.copying import copy_module, named_tensors, to_meta
 from widthwise.network.inputs import Inputs
-from widthwise.rules import Ids
+from widthwise.rules import UnitNumbers
 
 _OF_META_TENSORS = re.compile(
     r"\b[mM]eta (?:tensor|device|kernel)|'[mM]eta' (?:device|backend)|\bdevices?\b[^.\n]*\bmeta\b"
@@ -180,7 +180,7 @@ def _to_graph(
     units, recording, ledger = settled.units, settled.recording, settled.recording.ledger
 
     def in_units(costs: list[Cost]) -> list[Cost]:
-        converted: dict[int, Ids] = {}
+        converted: dict[int, UnitNumbers] = {}
         return [
             Cost(
                 cost.coefficient,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.network.copying import copy_module
-from widthwise.rules import Ids
+from widthwise.rules import UnitNumbers
 
 
-def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
+def narrow_tensor(tensor: Tensor, kept: tuple[np.ndarray | None, ...]) -> Tensor:
     """Select indices along each dim of a tensor.
 
     Args:
@@ -39,8 +39,8 @@ def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
 
 def narrow_module(
     model: nn.Module,
-    slots: Mapping[str, tuple[Ids | None, ...]],
-    resized: Mapping[tuple[str, str], tuple[Ids | int, ...]],
+    slots: Mapping[str, tuple[UnitNumbers | None, ...]],
+    resized: Mapping[tuple[str, str], tuple[UnitNumbers | int, ...]],
     kept: np.ndarray,
 ) -> nn.Module:
     """Copy a module at kept units, with the integer attributes of known layers brought in line.
@@ -74,7 +74,7 @@ def narrow_module(
 
 
 def _resize(
-    module: nn.Module, attribute: str, sizes: tuple[Ids | int, ...], kept: np.ndarray
+    module: nn.Module, attribute: str, sizes: tuple[UnitNumbers | int, ...], kept: np.ndarray
 ) -> None:
     """Set an attribute to the kept counts, if it holds the full ones. Changes `module`."""
     full = tuple(size if isinstance(size, int) else len(size) for size in sizes)

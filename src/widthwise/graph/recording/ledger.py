@@ -15,7 +15,7 @@ from widthwise.graph.costs import Cost
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Place, anchors_of
 from widthwise.network.copying import named_tensors
-from widthwise.rules import Ids, Label, Op, blank
+from widthwise.rules import Components, Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
 
@@ -90,7 +90,7 @@ class PassLedger:
     anchors: dict[str, str] = field(default_factory=dict)
     id_count: int = 0
     parameter_ids: int = 0
-    components: Ids | None = None
+    components: Components | None = None
     _labels: dict[int, tuple[Tensor | TensorWeakRef, Label]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _weights: dict[int, Tensor] = field(default_factory=dict)

@@ -35,6 +35,8 @@ class Axis:
     """Output channels of the producing layer that one unit takes."""
     frozen: str | None = None
     """Why no plan may touch it; None if it is free."""
+    floor: int = 1
+    """Fewest units that the network runs with, where the other axes are as narrow as they may."""
 
     @property
     def width(self) -> int:

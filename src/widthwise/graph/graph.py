@@ -174,10 +174,13 @@ class ChannelGraph:
         return costs
 
     def smallest(self) -> np.ndarray:
-        """Return the mask that keeps one unit of every free axis, and all that is frozen."""
+        """Return the mask that keeps the fewest units of every free axis, and all that is frozen.
+
+        One unit, or the axis' `floor`, where the code does not run with fewer.
+        """
         mask = ~self.free
         for axis in self.axes.values():
-            mask[axis.units.start] = True
+            mask[axis.units.start : axis.units.start + axis.floor] = True
         return mask
 
     def attributes(self, kept: np.ndarray) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from widthwise.network.copying import copy_module
+from widthwise.network.copying import copy_module, walk
 from widthwise.rules import UnitNumbers
 
 
@@ -57,15 +57,14 @@ def narrow_module(
 
     def change(name: str, tensor: Tensor) -> Tensor:
         indices = tuple(
-            None if units is None else np.flatnonzero(kept[units])
+            None if units is None else kept[units].nonzero()[0]
             for units in slots.get(name, (None,) * tensor.dim())
         )
         new = narrow_tensor(tensor, indices)
         return new.clone() if new.data_ptr() == tensor.data_ptr() and not new.is_meta else new
 
     new = copy_module(model, change)
-    olds = dict(model.named_modules())
-    news = dict(new.named_modules())
+    olds, news = dict(walk(model)), dict(walk(new))
     for (path, attribute), sizes in resized.items():
         _resize(news[path], attribute, sizes, kept)
     for name, module in news.items():

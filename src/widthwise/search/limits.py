@@ -67,7 +67,9 @@ class Limits:
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""
-        floor = min(max(self.min_width, math.ceil(self._ratio(axis) * axis.width)), axis.width)
+        floor = min(
+            max(self.min_width, axis.floor, math.ceil(self._ratio(axis) * axis.width)), axis.width
+        )
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)
 

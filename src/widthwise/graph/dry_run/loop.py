@@ -6,6 +6,7 @@ from widthwise import errors
 from widthwise.graph.dry_run.assumptions import Assumptions, Freeze, Reading
 from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.freezing import freeze, reason_of
+from widthwise.graph.dry_run.narrowest import with_floors
 from widthwise.graph.dry_run.remedies import refinements, remedies
 from widthwise.graph.dry_run.study import Study
 
@@ -24,7 +25,7 @@ def settle(study: Study) -> Attempt:
         study: The network.
 
     Returns:
-        The best attempt; it did not fail.
+        The best attempt; it did not fail, and its axes know how narrow they may get.
 
     Raises:
         TraceError: If the network does not run the same way twice.
@@ -40,7 +41,7 @@ def settle(study: Study) -> Attempt:
         finer = _settled(study, best.assumptions.plus(reading))
         if finer.room > best.room:
             best = finer
-    return best
+    return with_floors(study, best)
 
 
 def _settled(study: Study, assumptions: Assumptions) -> Attempt:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.axes import Units
 from widthwise.graph.recording.blame import OwnError
@@ -22,6 +23,7 @@ from widthwise.graph.recording.ledger import Call
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Frames
 from widthwise.graph.recording.values import Values, tensors_in
+from widthwise.network.copying import walk
 from widthwise.network.inputs import Inputs
 from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Label
@@ -55,6 +57,18 @@ class Failure:
     def emptied(self) -> bool:
         """Whether the call leaves no channel of those it takes."""
         return self.size is not None and self.size[1] == 0
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Where a narrow network does not run at all."""
+
+    number: int
+    """Of the pass."""
+    call: int
+    """About the number of the last call it made: at width one, copies are left out."""
+    path: str
+    """Path of the module that raised; empty for the network itself."""
 
 
 class _Stop(Exception):
@@ -180,9 +194,59 @@ def rehearse(
     return Success(mode.rescales)
 
 
+class _Running(TorchDispatchMode):
+    """Runs operators and counts them."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # As in `_Rehearsal`.
+
+    def __init__(self, values: Values) -> None:
+        super().__init__()
+        self.count = 0
+        self._values = values
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        return self._values.run(func, args, kwargs or {})
+
+
+def run_through(
+    small: nn.Module,
+    inputs: Inputs,
+    results: Sequence[tuple[int, ...]],
+    values: Values,
+    number: int = 0,
+) -> Breakdown | None:
+    """Run a narrow network, and see that its outputs have the shapes they should.
+
+    Args:
+        small: The network; runs in the mode it is in, and may be changed by that.
+        inputs: Its inputs, on its device.
+        results: The shapes of the tensors that it returns.
+        values: Runs the operators.
+        number: Number of the pass, for the record.
+
+    Returns:
+        Where it broke down, if it did.
+    """
+    mode = _Running(values)
+    try:
+        with torch.no_grad(), mode:
+            result = inputs.call(small)
+    except OwnError as error:
+        raise error.reveal() from None
+    except Exception as error:
+        return Breakdown(number, max(mode.count - 1, 0), _raised_in(error, small))
+    found = [shape_of(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+    return None if found == list(results) else Breakdown(number, mode.count - 1, "")
+
+
 def _raised_in(error: BaseException, model: nn.Module) -> str:
     """Return the path of the module one of whose methods raised, which need not be `forward`."""
-    names = {id(module): name for name, module in model.named_modules()}
+    names = {id(module): name for name, module in walk(model)}
     raised_in = ""
     step = error.__traceback__
     while step is not None:

@@ -14,11 +14,12 @@ from widthwise.graph.axes import solve
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.dry_run.assumptions import Assumptions, At
 from widthwise.graph.dry_run.attempt import Attempt, trial_masks
-from widthwise.graph.dry_run.rehearsal import Failure, rehearse
+from widthwise.graph.dry_run.rehearsal import Breakdown, Failure, rehearse, run_through
 from widthwise.graph.recording.passes import Pass, Recording, record
 from widthwise.graph.recording.places import Place
 from widthwise.graph.recording.values import Values
-from widthwise.network.copying import named_tensors
+from widthwise.network.copying import named_tensors, walk
+from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Ids
 from widthwise.rules.labels import all_ids
 
@@ -52,7 +53,7 @@ class Study:
     @cached_property
     def modules(self) -> Mapping[str, nn.Module]:
         """The modules of the full network by path."""
-        return dict(self.passes[0].twin.named_modules())
+        return dict(walk(self.passes[0].twin))
 
     @property
     def unused(self) -> set[str]:
@@ -117,6 +118,25 @@ class Study:
                     return attempt.failed(outcome, kept=kept, trial=trial, number=number)
                 rescales |= outcome.rescales
         return replace(attempt, rescales=rescales)
+
+    def breakdown(self, attempt: Attempt, kept: np.ndarray) -> Breakdown | None:
+        """Run a narrow network of any widths through, without comparing its calls.
+
+        Args:
+            attempt: Units and axes.
+            kept: Which units stay. Shape ``[units]``, bool.
+
+        Returns:
+            Where it broke down, if it did.
+        """
+        units, recording = attempt.units, attempt.recording
+        for number, each in enumerate(self.passes):
+            small = narrow_module(each.ready(), units.slots, units.resized, kept)
+            results = recording.results[number]
+            found = run_through(small, each.inputs, results, self._values(), number)
+            if found is not None:
+                return found
+        return None
 
     def _recording(self, readings: Mapping[Place, int]) -> Recording:
         key = frozenset(readings.items())

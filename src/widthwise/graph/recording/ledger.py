@@ -14,7 +14,7 @@ from torch.utils.weak import TensorWeakRef
 from widthwise.graph.costs import Cost
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Place, anchors_of
-from widthwise.network.copying import named_tensors
+from widthwise.network.copying import named_tensors, walk
 from widthwise.rules import Components, Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
@@ -110,7 +110,7 @@ class PassLedger:
         ledger = cls(anchors=anchors_of(model))
         spatial = {
             id(tensor)
-            for module in model.modules()
+            for _, module in walk(model)
             if isinstance(module, nn.modules.conv._ConvNd)
             for tensor in (module.weight,)
         }

@@ -22,6 +22,7 @@ from widthwise.graph.recording.values import Values
 from widthwise.network.copying import copy_module
 from widthwise.network.inputs import Inputs
 from widthwise.rules.labels import all_ids
+from widthwise.rules.op import shape_of
 
 
 class ForwardError(Exception):
@@ -60,12 +61,14 @@ class Recording:
         macs: MACs of the evaluation pass.
         activations: Bytes the evaluation pass writes.
         bounds: Where the calls of each pass begin, and the end.
+        results: Of each pass the shapes of the tensors that the network returns.
     """
 
     ledger: PassLedger
     macs: list[Cost] = field(default_factory=list)
     activations: list[Cost] = field(default_factory=list)
     bounds: list[int] = field(default_factory=lambda: [0])
+    results: list[list[tuple[int, ...]]] = field(default_factory=list)
 
     @cached_property
     def siblings(self) -> Siblings:
@@ -101,7 +104,8 @@ def record(
     new = Recording(PassLedger.of(passes[0].twin))
     constraints.write(new.ledger, passes[0].twin)
     for number, each in enumerate(passes):
-        _follow(each, new.ledger, dict(readings), values())
+        returned = _follow(each, new.ledger, dict(readings), values())
+        new.results.append([shape_of(tensor) for tensor in returned])
         new.bounds.append(len(new.ledger.calls))
         if number == 0:
             new.macs = list(new.ledger.costs)
@@ -109,7 +113,10 @@ def record(
     return new
 
 
-def _follow(each: Pass, ledger: PassLedger, readings: dict[Place, int], values: Values) -> None:
+def _follow(
+    each: Pass, ledger: PassLedger, readings: dict[Place, int], values: Values
+) -> list[Tensor]:
+    """Run one pass, and return the tensors that come out."""
     # A copy: what a first run caches in its modules is not there when narrow ones run first.
     twin = copy_module(each.ready(), lambda _, tensor: tensor)
     frames = Frames(twin)
@@ -121,7 +128,8 @@ def _follow(each: Pass, ledger: PassLedger, readings: dict[Place, int], values: 
         raise error.reveal() from None
     except Exception as error:
         raise ForwardError(frames.path, error) from error
-    for leaf in tree_flatten(result)[0]:
-        if isinstance(leaf, Tensor):
-            for ids in all_ids(ledger.label(leaf)):
-                ledger.frozen.insert(0, (ids, OUTPUT))
+    returned = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+    for tensor in returned:
+        for ids in all_ids(ledger.label(tensor)):
+            ledger.frozen.insert(0, (ids, OUTPUT))
+    return returned

@@ -103,11 +103,22 @@ def solve(
     back = np.argsort(number, kind="stable")
     why = [texts[reasons[back[span.start]]] for span in spans]
     axes = _name_axes(ledger, of_id, spans, why)
-    in_units = {
-        key: tuple(size if isinstance(size, int) else of_id[size] for size in sizes)
-        for key, sizes in {**ledger.resized, **resized}.items()
-    }
+    in_units = _remembered(ledger, of_id)
+    for key, sizes in {**ledger.resized, **resized}.items():
+        in_units[key] = tuple(size if isinstance(size, int) else of_id[size] for size in sizes)
     return Units(of_id, count, axes, _unit_slots(ledger, of_id, ranks), in_units)
+
+
+def _remembered(
+    ledger: PassLedger, of_id: UnitNumbers
+) -> dict[tuple[str, str], tuple[UnitNumbers | int, ...]]:
+    """Return the remembered sizes that tell of one width, wherever they were looked up."""
+    found: dict[tuple[str, str], tuple[UnitNumbers | int, ...]] = {}
+    for key, places in ledger.remembered.items():
+        units = [of_id[ids] for ids in places if ids is not None]
+        if len(units) == len(places) and all(np.array_equal(units[0], one) for one in units):
+            found[key] = (units[0],)
+    return found
 
 
 def _components(ledger: PassLedger, ties: list[tuple[Ids, Ids]]) -> Components:

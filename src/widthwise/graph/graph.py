@@ -15,7 +15,9 @@ from widthwise.graph.axes import Axis, Units
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.costs import Cost, CostTable
 from widthwise.graph.recording.places import Place
+from widthwise.network.copying import walk
 from widthwise.network.inputs import Inputs
+from widthwise.network.narrowing import is_known_layer, repeats
 from widthwise.rules import UnitNumbers
 
 
@@ -52,7 +54,7 @@ class ChannelGraph:
         readings: dict[Place, int],
         mixes: bool,
         notes: tuple[str, ...],
-        followed: tuple[tuple[str, str], ...],
+        unfollowed: tuple[tuple[str, list[UnitNumbers]], ...],
         constraints: Constraints,
     ) -> None:
         self._model = weakref.ref(model)
@@ -67,7 +69,13 @@ class ChannelGraph:
         self.readings = readings
         self.consumers = MappingProxyType(dict(consumers))
         self.constraints = constraints
-        self._followed = followed
+        self._unfollowed = unfollowed
+        modules = dict(walk(model))
+        self._of_users = [
+            (path, attribute)
+            for (path, attribute), sizes in units.resized.items()
+            if not is_known_layer(modules[path]) and repeats(modules[path], attribute, sizes)
+        ]
         self._macs = macs
         self._activations = activations
         self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
@@ -196,13 +204,30 @@ class ChannelGraph:
             New values by dotted name; one value for an integer, several for a tuple.
         """
         found = {}
-        for path, attribute in self._followed:
+        for path, attribute in self._of_users:
             sizes = self.resized[path, attribute]
             counts = [size if isinstance(size, int) else int(kept[size].sum()) for size in sizes]
             full = [size if isinstance(size, int) else len(size) for size in sizes]
             if counts != full:
                 found[f"{path}.{attribute}".strip(".")] = tuple(counts)
         return found
+
+    def stale(self, kept: np.ndarray) -> tuple[str, ...]:
+        """Return attributes that may tell of a width which a plan changes, and stay as they are.
+
+        No forward reads them, and nothing says which width they tell of; it may be another one.
+
+        Args:
+            kept: Which units stay, bool, shape ``[units]``.
+
+        Returns:
+            Dotted names.
+        """
+        return tuple(
+            name
+            for name, places in self._unfollowed
+            if not all(bool(kept[units].all()) for units in places)
+        )
 
     def report(self) -> str:
         """Return the pre-flight report: axes, ties, shares of MACs, what is frozen and why."""

@@ -24,6 +24,7 @@ from widthwise.graph.dry_run.study import Study
 from widthwise.graph.graph import ChannelGraph
 from widthwise.graph.recording.attention import plain_attention
 from widthwise.graph.recording.passes import ForwardError, Pass
+from widthwise.graph.recording.remembered import unfollowed
 from widthwise.graph.recording.values import (
     ImaginedValues,
     NoValues,
@@ -211,7 +212,7 @@ def _to_graph(
         mixes=settled.rescales
         or any(bool((free[units.of_id[ids]] & ~consumed[ids]).any()) for ids in ledger.mixed),
         notes=tuple(notes),
-        followed=tuple(settled.assumptions.resized(recording.siblings)),
+        unfollowed=tuple(unfollowed(model, units.slots, units.resized)),
         constraints=constraints,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ def narrow_module(
         model: The full module; not changed.
         slots: Per tensor and dim, the unit of every index; see `ChannelGraph.slots`.
         resized: Sizes that attributes repeat, per module path and attribute, in units or constant.
+            The attribute may be inside of another: ``feature_info.3.num_chs``.
         kept: Which units stay. Shape ``[units]``, bool.
 
     Returns:
@@ -72,17 +74,77 @@ def narrow_module(
     return new
 
 
+def repeats(module: nn.Module, attribute: str, sizes: tuple[UnitNumbers | int, ...]) -> bool:
+    """Tell whether an attribute of a module holds the full counts of sizes.
+
+    Args:
+        module: Not changed.
+        attribute: Its name; names and keys with dots between them for one inside of another.
+        sizes: Units or constants; one for an integer, several for a tuple or a list.
+
+    Returns:
+        Whether it does; no, if there is no such attribute.
+    """
+    return _repeats(_held(*_holder(module, attribute)), sizes)
+
+
+def _repeats(value: Any, sizes: tuple[UnitNumbers | int, ...]) -> bool:
+    full = tuple(size if isinstance(size, int) else len(size) for size in sizes)
+    return value == full[0] if isinstance(value, int) else _is_row(value) and tuple(value) == full
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, tuple | list)
+
+
 def _resize(
     module: nn.Module, attribute: str, sizes: tuple[UnitNumbers | int, ...], kept: np.ndarray
 ) -> None:
     """Set an attribute to the kept counts, if it holds the full ones. Changes `module`."""
-    full = tuple(size if isinstance(size, int) else len(size) for size in sizes)
+    holder, name = _holder(module, attribute)
+    value = _held(holder, name)
+    if not _repeats(value, sizes):
+        return
     now = tuple(size if isinstance(size, int) else int(kept[size].sum()) for size in sizes)
-    value = getattr(module, attribute, None)
-    if value == full[0]:
-        setattr(module, attribute, now[0])
-    elif isinstance(value, tuple | list) and tuple(value) == full:
-        setattr(module, attribute, type(value)(now))
+    new = type(value)(now) if _is_row(value) else now[0]
+    if isinstance(holder, dict):
+        holder[name] = new
+    else:
+        setattr(holder, name, new)
+
+
+def _holder(module: nn.Module, attribute: str) -> tuple[Any, str]:
+    *outer, name = attribute.split(".")
+    holder: Any = module
+    for one in outer:
+        holder = _held(holder, one)
+    return holder, name
+
+
+def _held(holder: Any, name: str) -> Any:
+    """Return an attribute, an item of a list by its number, or a value of a dict; else None."""
+    if isinstance(holder, list | tuple):
+        return holder[int(name)]
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+
+
+_KNOWN = (
+    nn.modules.conv._ConvNd,
+    nn.Linear,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.Embedding,
+    nn.PReLU,
+    nn.RNNBase,
+    nn.MultiheadAttention,
+)
+
+
+def is_known_layer(module: nn.Module) -> bool:
+    """Tell whether a module is a layer of PyTorch's, or derived from one whose sizes are known."""
+    return isinstance(module, _KNOWN) or type(module).__module__.startswith("torch.nn.")
 
 
 def update_attributes(new: nn.Module, old: nn.Module) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
+from widthwise.graph.axes import Units
+from widthwise.graph.dry_run.assumptions import At, dims_of
 from widthwise.graph.dry_run.attempt import Attempt, trial_masks
 from widthwise.graph.dry_run.rehearsal import Breakdown
 from widthwise.graph.dry_run.study import Study
 from widthwise.graph.recording.ledger import Call
 from widthwise.graph.recording.places import seen_from
-from widthwise.rules.labels import Label, all_ids
 
 _MOST_ROUNDS = 12
 """Of raising floors; after that, they are what the first trial kept."""
-_MOST_SUSPECTS = 8
-"""Axes that are lowered again one by one, and not all together."""
+
+Needs: TypeAlias = dict[frozenset[str], int]
+"""How many units the axes of a group need, by their names."""
 
 
 def with_floors(study: Study, attempt: Attempt) -> Attempt:
@@ -25,8 +28,9 @@ def with_floors(study: Study, attempt: Attempt) -> Attempt:
 
     The trials remove up to half of every axis. Code may refuse less (``8 // (c // 2)``), so the
     narrowest network is run once, too. Its calls are not compared with those of the full one: at
-    width one, PyTorch leaves out copies. Where it breaks down, the axes at that place get a floor
-    of two units, then four, up to what the first trial kept.
+    width one, PyTorch leaves out copies. Where it breaks down, the axes at that place, and at the
+    same place of its siblings, get a floor of two units, then four, up to what the first trial
+    kept.
 
     Args:
         study: The network.
@@ -35,71 +39,94 @@ def with_floors(study: Study, attempt: Attempt) -> Attempt:
     Returns:
         The attempt, with the floors noted on its axes.
     """
-    axes = attempt.units.axes
     kept = trial_masks(attempt.units)[0]
-    most = {name: int(kept[axis.units].sum()) for name, axis in axes.items() if axis.frozen is None}
-    floors = dict.fromkeys(most, 1)
-    raised: list[list[str]] = []
-    while (breakdown := _breakdown(study, attempt, floors)) is not None:
-        low = {name for name, floor in floors.items() if floor < most[name]}
-        group = _first_suspects(attempt, breakdown, low)
-        if not group or len(raised) >= _MOST_ROUNDS:
-            floors = most
+    most = {
+        name: int(kept[axis.units].sum())
+        for name, axis in attempt.units.axes.items()
+        if axis.frozen is None
+    }
+
+    def breakdown(needs: Needs) -> Breakdown | None:
+        return study.breakdown(attempt, _mask(attempt.units, _floors(needs, most)))
+
+    needs: Needs = {}
+    rounds = 0
+    while (found := breakdown(needs)) is not None:
+        rounds += 1
+        floors = _floors(needs, most)
+        groups = _first_suspects(attempt, found, {n for n in most if floors[n] < most[n]})
+        if not groups or rounds > _MOST_ROUNDS:
+            needs = {frozenset([name]): count for name, count in most.items()}
             break
-        floors.update({name: min(2 * floors[name], most[name]) for name in group})
-        raised.append(group)
-    if not raised:
+        needs.update({group: 2 * needs.get(group, 1) for group in groups})
+    else:
+        # What was raised with the cause, or before it was found, goes down again.
+        for group in list(needs):
+            fewer = {other: count for other, count in needs.items() if other != group}
+            if breakdown(fewer) is None:
+                needs = fewer
+    if not needs:
         return attempt
-    # What was raised with the cause, or before it was found, goes down again.
-    for group in raised:
-        for names in [[name] for name in group] if len(group) <= _MOST_SUSPECTS else [group]:
-            lower = {**floors, **dict.fromkeys(names, 1)}
-            if lower != floors and _breakdown(study, attempt, lower) is None:
-                floors = lower
-    noted = {name: replace(axis, floor=floors.get(name, 1)) for name, axis in axes.items()}
+    floors = _floors(needs, most)
+    noted = {
+        name: replace(axis, floor=floors.get(name, 1)) for name, axis in attempt.units.axes.items()
+    }
     return replace(attempt, units=replace(attempt.units, axes=noted))
 
 
-def _breakdown(study: Study, attempt: Attempt, floors: Mapping[str, int]) -> Breakdown | None:
-    kept = np.ones(attempt.units.count, bool)
+def _floors(needs: Needs, most: Mapping[str, int]) -> dict[str, int]:
+    floors = dict.fromkeys(most, 1)
+    for group, count in needs.items():
+        for name in group:
+            floors[name] = max(floors[name], min(count, most[name]))
+    return floors
+
+
+def _mask(units: Units, floors: Mapping[str, int]) -> np.ndarray:
+    kept = np.ones(units.count, bool)
     for name, floor in floors.items():
-        units = attempt.units.axes[name].units
-        kept[units.start + floor : units.stop] = False
-    return study.breakdown(attempt, kept)
+        own = units.axes[name].units
+        kept[own.start + floor : own.stop] = False
+    return kept
 
 
-def _first_suspects(attempt: Attempt, breakdown: Breakdown, low: set[str]) -> list[str]:
-    """Return those of some axes that are nearest to a breakdown."""
-    units = attempt.units
-    for labels in _suspects(attempt, breakdown):
-        near = {
-            number
-            for label in labels
-            for ids in all_ids(label)
-            for number in np.unique(units.of_id[ids]).tolist()
-        }
-        found = [
-            name
-            for name in low
-            if not near.isdisjoint(range(*units.axes[name].units.indices(units.count)))
-        ]
-        if found:
-            return sorted(found)
+def _first_suspects(attempt: Attempt, breakdown: Breakdown, low: set[str]) -> list[frozenset[str]]:
+    """Return the axes in each dim that is nearest to a breakdown, where some are still low."""
+    owner = np.full(attempt.units.count, -1)
+    names = list(attempt.units.axes)
+    for number, axis in enumerate(attempt.units.axes.values()):
+        owner[axis.units] = number
+    for dims in _suspects(attempt, breakdown):
+        groups: list[frozenset[str]] = []
+        for at in dict.fromkeys(dims):
+            everywhere = [at.ids(call) for call in attempt.recording.siblings.everywhere(at.place)]
+            owners = {
+                number
+                for ids in everywhere
+                if ids is not None
+                for number in np.unique(owner[attempt.units.of_id[ids]]).tolist()
+            }
+            group = frozenset(names[number] for number in owners if number >= 0) & low
+            if group and group not in groups:
+                groups.append(group)
+        if groups:
+            return groups
     return []
 
 
-def _suspects(attempt: Attempt, breakdown: Breakdown) -> Iterator[Iterable[Label]]:
-    """Yield labels around a breakdown: of the last call, of its module, of those around it."""
+def _suspects(attempt: Attempt, breakdown: Breakdown) -> Iterator[list[At]]:
+    """Yield dims around a breakdown: of the last call, of its module, of those around it."""
     calls = attempt.recording.calls(breakdown.number)
-    yield calls[min(breakdown.call, len(calls) - 1)].outputs
-    yield _labels(call for call in calls if call.path == breakdown.path)
+    last = calls[min(breakdown.call, len(calls) - 1)]
+    yield [at for at in _dims([last]) if at.of_output]
+    yield _dims(call for call in calls if call.path == breakdown.path)
     path = breakdown.path
     while True:
-        yield _labels(call for call in calls if seen_from(call.path, path) is not None)
+        yield _dims(call for call in calls if seen_from(call.path, path) is not None)
         if not path:
             return
         path = path.rpartition(".")[0]
 
 
-def _labels(calls: Iterable[Call]) -> list[Label]:
-    return [label for call in calls for label in (*call.inputs, *call.outputs)]
+def _dims(calls: Iterable[Call]) -> list[At]:
+    return [at for call in calls for at, _ in dims_of(call)]

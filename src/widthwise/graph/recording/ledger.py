@@ -72,6 +72,8 @@ class PassLedger:
         used: Names of the parameters and buffers that some operator read.
         mixed: Ids on whose existence some result depends, by more than weights.
         resized: Sizes that attributes of modules repeat, by module path and attribute.
+        remembered: Ids at the places of sizes that modules remember, by module path and attribute;
+            None where no dim has that size. See `remembered.listen`.
         anchors: The classes that places are spoken of from, by path; see `anchors_of`.
         components: The connected component of every id by `ties`; None until somebody asks.
     """
@@ -87,6 +89,7 @@ class PassLedger:
     used: set[str] = field(default_factory=set)
     mixed: list[Ids] = field(default_factory=list)
     resized: dict[tuple[str, str], tuple[Ids | int, ...]] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], list[Ids | None]] = field(default_factory=dict)
     anchors: dict[str, str] = field(default_factory=dict)
     id_count: int = 0
     parameter_ids: int = 0

@@ -17,6 +17,7 @@ from widthwise.graph.recording.blame import OwnError
 from widthwise.graph.recording.ledger import Call, PassLedger
 from widthwise.graph.recording.mode import LabelMode
 from widthwise.graph.recording.places import Frames, Place
+from widthwise.graph.recording.remembered import listen
 from widthwise.graph.recording.siblings import Siblings
 from widthwise.graph.recording.values import Values
 from widthwise.network.copying import copy_module
@@ -119,6 +120,7 @@ def _follow(
     """Run one pass, and return the tensors that come out."""
     # A copy: what a first run caches in its modules is not there when narrow ones run first.
     twin = copy_module(each.ready(), lambda _, tensor: tensor)
+    listen(twin, ledger)
     frames = Frames(twin)
     mode = LabelMode(frames, ledger, ledger, ledger.remember, readings, ledger.watch, values)
     try:

@@ -20,7 +20,7 @@ import oracles
 import widthwise as ww
 from cases import BY_NAME, Case, every_case
 from strategies import Net, masks, nets, plan_of, random_mask
-from widthwise.plans import costs_of
+from widthwise.cost import costs_of
 
 TOLERANCE = 1e-5
 

@@ -11,8 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 import widthwise as ww
+from widthwise.cost import costs_of
 from widthwise.models.registry import resolve
-from widthwise.plans import costs_of
 from widthwise.rewrites import Drop
 
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))

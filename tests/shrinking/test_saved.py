@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 import widthwise as ww
-from widthwise.plans import costs_of
+from widthwise.cost import costs_of
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from widthwise._version import __version__
 from widthwise.cost import BUDGETS, Budget, costs_of
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
+from widthwise.network.spec import unknown_in
 from widthwise.plans.axis import AxisPlan
 from widthwise.rewrites import Rewrite
 
@@ -121,7 +122,7 @@ class Plan:
             inputs=graph.inputs.to_spec(),
             cost=costs_of(graph, kept),
             full_cost=dict(costs_of(graph) if full_cost is None else full_cost),
-            attributes=graph.rewrites(kept),
+            attributes=graph.attributes(kept),
             budget={budget.name: budget.amount for budget in budgets},
             method=method,
             seed=seed,
@@ -185,7 +186,13 @@ class Plan:
         return mask
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON, whole or not at all."""
+        """Write the plan as JSON, whole or not at all.
+
+        Raises:
+            PlanError: If the example inputs hold something that a file cannot.
+        """
+        for kind in unknown_in(self.inputs):
+            raise errors.unknown_input(kind)
         write_atomically(path, self.to_json())
 
     @classmethod

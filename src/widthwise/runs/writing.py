@@ -10,7 +10,6 @@ from typing import Any
 
 from widthwise.errors import RunError
 from widthwise.files import write_atomically
-from widthwise.runs.processes import is_leader
 
 LOCK_NAME = ".lock"
 
@@ -18,7 +17,8 @@ LOCK_NAME = ".lock"
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, making its folder if needed.
 
-    Of a run with several processes only the leader writes.
+    It is written whatever process this is: of a run with several, `RunFolder` lets only the leader
+    get here.
 
     Args:
         path: The file.
@@ -27,8 +27,6 @@ def write_file(path: Path, content: str | bytes) -> None:
     Raises:
         RunError: If the disk is full or the folder cannot be written; the old file is intact.
     """
-    if not is_leader():
-        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)

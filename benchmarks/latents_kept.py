@@ -37,7 +37,7 @@ def measure(folder: Path) -> dict[str, Any]:
     search = recipe.method.attach(
         setting.fresh(), setting.example, budget=budgets(recipe.budget), seed=recipe.seed
     )
-    initial = search.latents.detach().abs().numpy()
+    initial = search.handle.importance()
     sizes, kept = [], []
     for name, axis in search.graph.axes.items():
         if axis.frozen is None:

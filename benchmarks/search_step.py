@@ -20,8 +20,8 @@ from torch.nn import functional
 
 import widthwise as ww
 from harness import spread, write
+from widthwise.methods import dhp
 from widthwise.models.resnet_cifar import ResNetCifar
-from widthwise.search.methods import dhp
 
 SEED = 0
 BATCH = 128

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 import widthwise as ww
 from widthwise.errors import SearchError
 from widthwise.lightning import WidthSearch
-from widthwise.search.methods import dhp
+from widthwise.methods import dhp
 from widthwise.tasks.fit import quiet_lightning
 
 IMAGES = torch.linspace(-1, 1, 32 * 1 * 6 * 6).sin().reshape(32, 1, 6, 6)
@@ -96,7 +96,7 @@ def test_a_search_resumes_from_lightnings_checkpoint(tmp_path: Path) -> None:
     second = make_search(sparsity=0.05)
     fit(Mine(), second, epochs=4, resume=str(tmp_path / "two.ckpt"))
     assert second.search.history == whole.search.history
-    assert torch.equal(second.search.latents, whole.search.latents)
+    assert torch.equal(second.search.handle.latents, whole.search.handle.latents)
 
 
 def test_a_search_that_was_done_trains_no_further(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_search_that_was_done_trains_no_further(tmp_path: Path) -> None:
     second = make_search()
     fit(Mine(), second, epochs=100, resume=str(tmp_path / "done.ckpt"))
     assert trainer.current_epoch > 0
-    assert torch.equal(second.search.latents, first.search.latents)
+    assert torch.equal(second.search.handle.latents, first.search.handle.latents)
 
 
 def test_an_unknown_network_is_named() -> None:

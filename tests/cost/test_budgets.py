@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import widthwise as ww
-from widthwise.cost import Budget, full_cost, limit
+from widthwise.cost import BUDGETS, Budget, costs, full_cost, limit
 
 
 @pytest.fixture
@@ -39,3 +39,22 @@ def test_each_budget_counts_its_own(graph: ww.ChannelGraph) -> None:
     budgets: list[Budget] = [ww.Macs(1.0), ww.Params(1.0), ww.Memory(1.0)]
     outputs = 4 * (8 * 6 * 6 + 4 * 4 * 4)
     assert [full_cost(b, graph) for b in budgets] == [12384, 516, 516 * 4 + outputs]
+
+
+def test_fractions_may_refer_to_another_network(graph: ww.ChannelGraph) -> None:
+    """A fraction is one of the user's own network, an absolute amount is what it says."""
+    wide = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 4, 3))
+    rewritten = ww.trace(wide, torch.zeros(1, 3, 8, 8))
+    assert limit(ww.Macs(0.5), rewritten, full=graph) == 0.5 * graph.macs()
+    assert limit(ww.Macs("100%"), rewritten, full=graph) == graph.macs()
+    assert limit(ww.Macs(0.5), rewritten) == 0.5 * rewritten.macs()
+    assert limit(ww.Params(300), rewritten, full=graph) == 300
+
+
+def test_every_budget_is_registered_by_its_name(graph: ww.ChannelGraph) -> None:
+    """The registry makes each budget from its name, and costs are told by the same names."""
+    assert list(BUDGETS) == ["macs", "params", "memory"]
+    assert all(kind.name == name and kind.title for name, kind in BUDGETS.items())
+    found = costs(graph, graph.everything)
+    assert found == {name: full_cost(kind(0.5), graph) for name, kind in BUDGETS.items()}
+    assert found["params"] == 516

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import widthwise as ww
 from widthwise.errors import BudgetError, ConfigError, SearchError
-from widthwise.search.methods import dhp
+from widthwise.methods import dhp
 from widthwise.search.prox import GroupSoftThreshold
 
 
@@ -71,27 +71,27 @@ def prunable(search):
 def test_step_is_a_soft_threshold_of_sparsity_times_learning_rate():
     """One step moves every free latent by ``sparsity * lr`` towards zero, and no other."""
     _, search, optimizer = build(sparsity=0.2)
-    before = search.latents.detach().clone()
+    before = search.handle.latents.detach().clone()
     search.step(optimizer)
     moved = before.sign() * (before.abs() - 0.2 * 0.05).clamp_min(0)
     free = prunable(search)
     assert not free.all()
-    torch.testing.assert_close(search.latents[free], moved[free])
-    assert torch.equal(search.latents[~free], before[~free])
+    torch.testing.assert_close(search.handle.latents[free], moved[free])
+    assert torch.equal(search.handle.latents[~free], before[~free])
 
 
 def test_step_uses_the_learning_rate_of_the_group_that_holds_the_latents():
     """With several parameter groups the latents' own rate counts, also after it changes."""
     model, search, _ = build(sparsity=1.0)
-    others = [p for p in model.parameters() if p is not search.latents]
+    others = [p for p in model.parameters() if p is not search.handle.latents]
     optimizer = torch.optim.SGD(
-        [{"params": others, "lr": 1.0}, {"params": [search.latents]}], lr=0.01
+        [{"params": others, "lr": 1.0}, {"params": [search.handle.latents]}], lr=0.01
     )
     optimizer.param_groups[1]["lr"] = 0.03
-    before = search.latents.detach().clone()
+    before = search.handle.latents.detach().clone()
     search.step(optimizer)
     index = int((before.abs() * prunable(search)).argmax())
-    assert (before - search.latents)[index].abs().item() == pytest.approx(0.03, rel=1e-4)
+    assert (before - search.handle.latents)[index].abs().item() == pytest.approx(0.03, rel=1e-4)
 
 
 def test_axis_at_its_floor_is_left_alone():
@@ -99,22 +99,22 @@ def test_axis_at_its_floor_is_left_alone():
     _, search, optimizer = build(min_width=4, sparsity=1.0)
     axis = search.graph.axes["wide"]
     with torch.no_grad():
-        search.latents.fill_(1.0)
-        search.latents[axis.units] = 0.01
-        search.latents[axis.units.start : axis.units.start + 4] = 0.9
-    before = search.latents.detach().clone()
+        search.handle.latents.fill_(1.0)
+        search.handle.latents[axis.units] = 0.01
+        search.handle.latents[axis.units.start : axis.units.start + 4] = 0.9
+    before = search.handle.latents.detach().clone()
     search.step(optimizer)
-    assert torch.equal(search.latents[axis.units], before[axis.units])
-    assert (search.latents[search.graph.axes["last"].units] < 1.0).all()
+    assert torch.equal(search.handle.latents[axis.units], before[axis.units])
+    assert (search.handle.latents[search.graph.axes["last"].units] < 1.0).all()
 
 
 def test_excluded_axis_is_neither_shrunk_nor_cut():
     """`exclude` holds during the search and in the plan."""
     model, search, optimizer = build(exclude=["wide"], sparsity=5.0, budget=ww.Macs(0.7))
     axis = search.graph.axes["wide"]
-    before = search.latents.detach()[axis.units].clone()
+    before = search.handle.latents.detach()[axis.units].clone()
     search.step(optimizer)
-    assert torch.equal(search.latents[axis.units], before)
+    assert torch.equal(search.handle.latents[axis.units], before)
     train(model, search, optimizer, 3)
     assert search.finish()[1].widths["wide"] == 16
 
@@ -123,9 +123,9 @@ def test_group_prox_keeps_the_proportions_of_an_axis():
     """With `GroupSoftThreshold` all latents of an axis shrink by the same factor."""
     _, search, optimizer = build(prox=GroupSoftThreshold(), sparsity=1.0)
     axis = search.graph.axes["wide"]
-    before = search.latents.detach()[axis.units].clone()
+    before = search.handle.latents.detach()[axis.units].clone()
     search.step(optimizer)
-    factor = search.latents[axis.units] / before
+    factor = search.handle.latents[axis.units] / before
     assert factor.max() < 1
     torch.testing.assert_close(factor, factor.mean().expand_as(factor))
 
@@ -141,7 +141,7 @@ def test_history_has_one_entry_per_check_and_done_follows_the_last():
     for _ in range(40):
         train(model, search, optimizer, 2, first=search._steps)
         fraction = search.history[-1]["cost_fraction"]
-        assert fraction == search.cost_at_threshold()["macs"] / search.graph.macs()
+        assert fraction == search.cost_alive()["macs"] / search.graph.macs()
         assert search.done == (fraction <= 0.7)
         if search.done:
             break
@@ -150,17 +150,17 @@ def test_history_has_one_entry_per_check_and_done_follows_the_last():
     assert [check["step"] for check in search.history] == list(range(2, search._steps + 1, 2))
 
 
-def test_cost_at_threshold_counts_the_network_the_threshold_leaves():
+def test_cost_alive_counts_the_network_the_threshold_leaves():
     """MACs and parameters are those of the graph at the latents above the threshold."""
     _, search, _ = build(min_width=2)
-    assert search.cost_at_threshold()["macs"] <= search.graph.macs()
+    assert search.cost_alive()["macs"] <= search.graph.macs()
     with torch.no_grad():
-        search.latents.zero_()
+        search.handle.latents.zero_()
     kept = np.ones(search.graph.unit_count, dtype=bool)
     for axis in search.graph.axes.values():
         if axis.frozen is None:
             kept[axis.units.start + 2 : axis.units.stop] = False
-    assert search.cost_at_threshold() == {
+    assert search.cost_alive() == {
         "macs": search.graph.macs(kept),
         "params": search.graph.params(kept),
     }
@@ -170,7 +170,7 @@ def test_several_budgets_are_all_met():
     """With a list of budgets the search is done when the furthest one is, and all are met."""
     model, search, optimizer = build(budget=[ww.Macs(0.9), ww.Params(0.4)], check_every=1)
     train(model, search, optimizer, 1)
-    params = search.cost_at_threshold()["params"] / search.graph.params()
+    params = search.cost_alive()["params"] / search.graph.params()
     assert search.history[-1]["cost_fraction"] == params
     _, plan = search.finish()
     assert plan.macs() <= 0.9 * plan.full_macs
@@ -196,7 +196,7 @@ def test_finish_keeps_the_largest_latents_of_every_axis():
     """Within an axis no removed unit has a larger latent than a kept one."""
     model, search, optimizer = build()
     train(model, search, optimizer, 8)
-    size = search.latents.detach().abs().numpy().copy()
+    size = search.handle.latents.detach().abs().numpy().copy()
     _, plan = search.finish()
     for name, axis in search.graph.axes.items():
         own = size[axis.units]
@@ -434,7 +434,7 @@ def test_axis_that_learns_nothing_keeps_its_width():
     search = dhp(model, INPUT, budget=ww.Macs(0.5), sparsity=1.0)
     axis = search.graph.axes["shift"]
     assert axis.frozen is None
-    before = search.latents.detach().clone()
+    before = search.handle.latents.detach().clone()
     search.step(torch.optim.SGD(model.parameters(), lr=0.1))
-    assert torch.equal(search.latents[axis.units], before[axis.units])
+    assert torch.equal(search.handle.latents[axis.units], before[axis.units])
     assert search.finish()[1].widths["shift"] == 12

@@ -1,5 +1,35 @@
-"""What a plan costs, and how much it may cost."""
+"""What a plan costs, and how much it may cost: one budget per file."""
 
-from widthwise.cost.budgets import Budget, Macs, Memory, Params, full_cost, limit
+from __future__ import annotations
 
-__all__ = ["Budget", "Macs", "Memory", "Params", "full_cost", "limit"]
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from widthwise.cost.base import Budget, full_cost, limit
+from widthwise.cost.macs import Macs
+from widthwise.cost.memory import Memory
+from widthwise.cost.params import Params
+from widthwise.graph import ChannelGraph
+
+BUDGETS: Mapping[str, type[Macs | Params | Memory]] = MappingProxyType(
+    {kind.name: kind for kind in (Macs, Params, Memory)}
+)
+"""Every budget by the name of its quantity, as recipes, the command line and plans know it."""
+
+
+def costs(graph: ChannelGraph, kept: np.ndarray) -> dict[str, float]:
+    """Count every quantity that can be budgeted.
+
+    Args:
+        graph: The network.
+        kept: Which units stay, bool, shape ``[units]``.
+
+    Returns:
+        A cost per quantity, by name.
+    """
+    return {name: kind("100%").cost(graph, kept) for name, kind in BUDGETS.items()}
+
+
+__all__ = ["BUDGETS", "Budget", "Macs", "Memory", "Params", "costs", "full_cost", "limit"]

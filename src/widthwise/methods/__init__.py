@@ -1,1 +1,13 @@
 """Published methods, one file each, with their settings beside them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from widthwise.methods.base import Bench, Found, Method
+from widthwise.methods.dhp import DhpSettings, dhp
+
+METHODS: Mapping[str, type[Any]] = MappingProxyType({"dhp": DhpSettings})
+"""The settings of every method, by the name that recipes choose it by."""
+
+__all__ = ["METHODS", "Bench", "DhpSettings", "Found", "Method", "dhp"]

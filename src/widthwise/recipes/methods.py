@@ -46,7 +46,7 @@ class DhpConfig:
         """Attach the search to a network.
 
         Args:
-            network: Changed in place; see `widthwise.search.methods.dhp`.
+            network: Changed in place; see `widthwise.methods.dhp`.
             example: Example inputs of the network.
             budget: What the found network may cost.
             seed: Seed of the latents.
@@ -54,7 +54,7 @@ class DhpConfig:
         Returns:
             The search.
         """
-        from widthwise.search.methods import dhp
+        from widthwise.methods import dhp
 
         settings = asdict(self)
         del settings["name"]

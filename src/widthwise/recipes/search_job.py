@@ -89,7 +89,7 @@ class SearchJob:
         full = {"macs": graph.macs(), "params": graph.params()}
 
         def cost_fractions() -> tuple[float, float]:
-            cost = search.search.cost_at_threshold()
+            cost = search.search.cost_alive()
             return cost["macs"] / full["macs"], cost["params"] / full["params"]
 
         optimizer = self._fit(
@@ -331,7 +331,7 @@ class _SnapshotLatents(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         search = self.search.search
-        size = search.latents.detach().abs().cpu().numpy()
+        size = search.handle.importance()
         free = [size[axis.units] for axis in search.graph.axes.values() if not axis.frozen]
         descending = np.sort(np.concatenate(free))[::-1].round(5).tolist()
         write_json(self.folder / "latents" / f"{trainer.current_epoch:04d}.json", descending)

@@ -1,1 +1,1 @@
-"""Searches for widths: where weights come from, how units score, what shrinks them, what fits."""
+"""Deciding widths: searches, scores, handles, limits, and plans that meet a budget."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+
+import numpy as np
 
 from widthwise.errors import ConfigError
 from widthwise.graph import Axis, ChannelGraph
@@ -21,8 +23,9 @@ class Limits:
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, 0 for the others.
         round_to: Channels of a narrowed axis are a multiple of this.
-        include: Names or globs (``layer1.*``) of axes that may be narrowed; None for all.
-        exclude: Names or globs of axes that may not.
+        include: Names or globs (``layer1.*``) of axes that may be narrowed, or one of them; all by
+            default.
+        exclude: Names or globs of axes that may not, or one of them.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -35,6 +38,11 @@ class Limits:
     exclude: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        for option in ("include", "exclude"):
+            names = getattr(self, option)
+            if isinstance(names, str):
+                # A string is a sequence of its letters.
+                object.__setattr__(self, option, (names,))
         if self.min_width < 1:
             raise ConfigError(f"`min_width` must be at least 1 unit, got {self.min_width!r}.")
         ratios = self.min_keep.values() if isinstance(self.min_keep, Mapping) else [self.min_keep]
@@ -60,6 +68,22 @@ class Limits:
             and axis.name not in excluded
             and (included is None or axis.name in included)
         ]
+
+    def only(self, graph: ChannelGraph, units: np.ndarray) -> Limits:
+        """Return these limits for a search that can say nothing about some units.
+
+        Args:
+            graph: The network.
+            units: What it can say something about, bool, shape ``[units]``.
+
+        Returns:
+            The same limits, with the axes that hold other units excluded.
+
+        Raises:
+            ConfigError: If a name or glob matches no axis.
+        """
+        idle = [axis.name for axis in self.axes(graph) if not units[axis.units].all()]
+        return replace(self, exclude=(*(self.exclude or ()), *idle))
 
     def step(self, axis: Axis) -> int:
         """Return the step of an axis' widths, in units, that keeps its channels aligned."""
@@ -90,7 +114,6 @@ def _named(name: str, pattern: str) -> bool:
 
 
 def _matches(graph: ChannelGraph, option: str, patterns: Sequence[str]) -> set[str]:
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     found: set[str] = set()
     unknown = []
     for pattern in patterns:

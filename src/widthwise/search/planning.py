@@ -39,8 +39,8 @@ def plan(
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, such as ``{"fc*": 0.4}``.
         round_to: Channels of every narrowed axis are a multiple of this.
-        include: Names or globs of axes that may be narrowed; all that are free by default.
-        exclude: Names or globs of axes that may not.
+        include: Names or globs of axes that may be narrowed, or one; all that are free by default.
+        exclude: Names or globs of axes that may not, or one.
 
     Returns:
         The plan. No tensor has been touched.
@@ -70,7 +70,12 @@ def plan(
 
 
 def select(
-    graph: ChannelGraph, scores: np.ndarray, budgets: Sequence[Budget], limits: Limits
+    graph: ChannelGraph,
+    scores: np.ndarray,
+    budgets: Sequence[Budget],
+    limits: Limits,
+    *,
+    full: ChannelGraph | None = None,
 ) -> np.ndarray:
     """Return the mask of kept units that scores and budgets ask for.
 
@@ -79,6 +84,8 @@ def select(
         scores: One number per unit, shape ``[units]``; low goes first. Not changed.
         budgets: All of them are met.
         limits: Floors, alignment and choice of axes.
+        full: The user's own network, where ``graph`` is that of a rewritten one: fractions refer to
+            it.
 
     Returns:
         Which units stay. Shape ``[units]``, bool.
@@ -95,20 +102,44 @@ def select(
         )
     axes = limits.axes(graph)
     _require_numbers(scores, axes)
-    bounds = [limit(budget, graph) for budget in budgets]
+    bounds = [limit(budget, graph, full=full) for budget in budgets]
 
     def fits(mask: np.ndarray) -> bool:
         return all(b.cost(graph, mask) <= most for b, most in zip(budgets, bounds, strict=True))
 
     steps = _Steps.of(axes, scores, limits)
     low, high = 0, len(steps)
-    if not fits(steps.mask(graph, high)):
-        _refuse(graph, budgets, bounds, steps.mask(graph, high), limits)
+    _require_fit(graph, budgets, steps.mask(graph, high), limits, full=full)
     # Removing more never costs more, so the first count that fits is found by bisection.
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(steps.mask(graph, middle)) else (middle + 1, high)
     return _put_back(graph, budgets, bounds, steps, low)
+
+
+def require_reachable(
+    graph: ChannelGraph,
+    budgets: Sequence[Budget],
+    limits: Limits,
+    *,
+    full: ChannelGraph | None = None,
+) -> None:
+    """Find out whether any plan meets the budgets.
+
+    Args:
+        graph: The network.
+        budgets: All of them are to be met.
+        limits: Floors, alignment and choice of axes.
+        full: The user's own network; see `select`.
+
+    Raises:
+        BudgetError: If none does; it says how cheap a plan can be and what holds it there.
+        ConfigError: If a name matches no axis.
+    """
+    smallest = graph.everything.copy()
+    for axis in limits.axes(graph):
+        smallest[axis.units.start + limits.widths(axis)[-1] : axis.units.stop] = False
+    _require_fit(graph, budgets, smallest, limits, full=full)
 
 
 class _Steps:
@@ -186,27 +217,28 @@ def _require_numbers(scores: np.ndarray, axes: Sequence[Axis]) -> None:
         )
 
 
-def _refuse(
+def _require_fit(
     graph: ChannelGraph,
     budgets: Sequence[Budget],
-    bounds: Sequence[float],
     smallest: np.ndarray,
     limits: Limits,
+    *,
+    full: ChannelGraph | None,
 ) -> None:
-    for budget, most in zip(budgets, bounds, strict=True):
-        cost = budget.cost(graph, smallest)
+    full = graph if full is None else full
+    for budget in budgets:
+        cost, most = budget.cost(graph, smallest), limit(budget, graph, full=full)
         if cost > most:
-            full = full_cost(budget, graph)
+            own = full_cost(budget, full)
             raise errors.unreachable_budget(
-                budget.name, most, full, cost, _holders(graph, budget, smallest, limits)
+                budget.name, most, own, cost, _holders(graph, budget, smallest, limits, own)
             )
 
 
 def _holders(
-    graph: ChannelGraph, budget: Budget, smallest: np.ndarray, limits: Limits
+    graph: ChannelGraph, budget: Budget, smallest: np.ndarray, limits: Limits, full: float
 ) -> list[tuple[str, float]]:
-    """Return what keeps the smallest plan from being smaller, largest share first."""
-    full = full_cost(budget, graph)
+    """Return what keeps the smallest plan from being smaller, largest share of ``full`` first."""
     cost = budget.cost(graph, smallest)
     movable = {axis.name for axis in limits.axes(graph)}
     found = []

@@ -2,7 +2,6 @@
 
 from widthwise.search.scores.base import Score
 from widthwise.search.scores.controls import Random, Uniform
-from widthwise.search.scores.latent import LatentMagnitude
 from widthwise.search.scores.magnitude import L1, L2
 
-__all__ = ["L1", "L2", "LatentMagnitude", "Random", "Score", "Uniform"]
+__all__ = ["L1", "L2", "Random", "Score", "Uniform"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from widthwise.errors import ConfigError
 from widthwise.graph import ChannelGraph
@@ -24,20 +27,82 @@ class Score(Protocol):
 def weights_of(graph: ChannelGraph) -> Iterator[tuple[Tensor, list[np.ndarray | None]]]:
     """Yield every weight of a layer that makes channels, with the units of its dims.
 
+    Weights are those that the network computes with: where one is parametrized, by a search or by
+    the user, the computed one. Nothing of the network changes.
+
+    Args:
+        graph: The network; one that is being searched keeps the graph of its search.
+
+    Yields:
+        A weight of two or more dims, and per dim the unit of every index, or None.
+
     Raises:
         ConfigError: If the network is on the meta device and has no weights to read.
     """
-    for name, weight in graph.model.named_parameters():
-        if weight.dim() < 2:
+    for path, module in graph.model.named_modules():
+        if isinstance(module, ParametrizationList):
             continue
-        if weight.is_meta:
-            raise ConfigError(
-                f"This score reads weights, and `{name}` of `{graph.model_name}` is on the meta "
-                "device.\n"
-                "Hint: trace a network that has weights, or use a score that needs none "
-                "(`Uniform`, `Random`)."
-            )
-        yield weight.detach(), list(graph.slots[name])
+        prefix = f"{path}." if path else ""
+        for names, weight in _computed(module):
+            # A tied weight was traced by its first name only.
+            name = next((prefix + name for name in names if prefix + name in graph.slots), None)
+            if name is None or weight.dim() < 2:
+                continue
+            if weight.is_meta:
+                raise ConfigError(
+                    f"This score reads weights, and `{name}` of `{graph.model_name}` is on the "
+                    "meta device.\n"
+                    "Hint: trace a network that has weights, or use a score that needs none "
+                    "(`Uniform`, `Random`)."
+                )
+            yield weight.detach(), list(graph.slots[name])
+
+
+@torch.no_grad()
+def _computed(module: nn.Module) -> list[tuple[list[str], Tensor]]:
+    """Return the parameters a module computes with, and the names their dims may be traced by."""
+    stored = {name: p for name, p in module._parameters.items() if p is not None}
+    found: list[tuple[list[str], Tensor]] = []
+    if is_parametrized(module):
+        for name, parametrization in cast(nn.ModuleDict, module.parametrizations).items():
+            prefix = f"parametrizations.{name}."
+            parts = {prefix + key: p for key, p in parametrization.named_parameters(recurse=False)}
+            # What a search generates was traced by the name of the weight itself.
+            found += _one_or_parts(parts, _in_eval(module, name, parametrization), also=name)
+    for hook in module._forward_pre_hooks.values():
+        # The older form of these two keeps the parts of a weight beside it.
+        if isinstance(hook, WeightNorm):
+            names = [f"{hook.name}_g", f"{hook.name}_v"]
+            weight = hook.compute_weight(module)
+        elif isinstance(hook, SpectralNorm):
+            names = [f"{hook.name}_orig"]
+            weight = hook.compute_weight(module, do_power_iteration=False)
+        else:
+            continue
+        found += _one_or_parts({name: stored.pop(name) for name in names}, weight)
+    return [*found, *(([name], parameter) for name, parameter in stored.items())]
+
+
+def _one_or_parts(
+    parts: Mapping[str, Tensor], weight: Tensor, *, also: str | None = None
+) -> list[tuple[list[str], Tensor]]:
+    """Return the computed weight with the names of stored parts of its shape; else the parts."""
+    alike = [name for name, part in parts.items() if part.shape == weight.shape]
+    if not alike:
+        return [([name], part) for name, part in parts.items()]
+    return [(alike if also is None else [also, *alike], weight)]
+
+
+def _in_eval(module: nn.Module, name: str, parametrization: nn.Module) -> Tensor:
+    """Compute a parametrized weight without a trace: in training, a spectral norm iterates."""
+    modes = [(each, each.training) for each in parametrization.modules()]
+    try:
+        for each, _ in modes:
+            each.training = False
+        return cast(Tensor, getattr(module, name))
+    finally:
+        for each, mode in modes:
+            each.training = mode
 
 
 def group_norms(graph: ChannelGraph, power: Callable[[Tensor], Tensor]) -> np.ndarray:

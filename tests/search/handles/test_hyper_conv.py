@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 import widthwise as ww
 from cases import BY_NAME, every_case
-from widthwise.search.weights import HyperConv
-from widthwise.search.weights.hypernetwork import generate
+from widthwise.search.handles.hyper_conv import HyperConv
+from widthwise.search.handles.hypernetwork import generate
 
 REFUSED = dict.fromkeys(
     ("weight_norm", "weight_norm_per_input", "weight_norm_per_tap"),

@@ -1,4 +1,4 @@
-"""Which units survive a threshold on the latents, with a floor under every axis."""
+"""Which units survive a threshold on one number per unit, with a floor under every axis."""
 
 from __future__ import annotations
 

@@ -1,21 +1,96 @@
-"""Published search methods, each a choice of weights, score, prox and budget."""
+"""DHP: widths learned by sparse latent vectors while the network trains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 from torch import nn
 
 from widthwise.cost import Budget
 from widthwise.graph import trace
+from widthwise.methods.base import Bench, Found
+from widthwise.search.handles import Latents
 from widthwise.search.limits import Limits
-from widthwise.search.pressure import Pressure
-from widthwise.search.prox import Prox, SoftThreshold
-from widthwise.search.scores.latent import LatentMagnitude
+from widthwise.search.prox import Prox
 from widthwise.search.search import Search
-from widthwise.search.weights import HyperConv
+
+
+@dataclass(frozen=True, kw_only=True)
+class DhpSettings:
+    """Li et al., "DHP: Differentiable Meta Pruning via HyperNetworks" (ECCV 2020)."""
+
+    name: Literal["dhp"] = "dhp"
+    """Name of the method."""
+    sparsity: float = 1e-4
+    """Every step pulls the latents towards zero by this times the learning rate."""
+    prune_threshold: float = 5e-3
+    """Units with latents below this count as removed when the cost is compared with the budget."""
+    stop_limit: float = 0.05
+    """The search ends when the cost is above the budget by at most this, of the full cost."""
+    check_every: int = 100
+    """Steps between two comparisons of the cost with the budget."""
+    embedding_dim: int = 8
+    """Length of the embedding of a pair of units."""
+
+    trains: ClassVar[bool] = True
+    inherits: ClassVar[bool] = True
+
+    def attach(
+        self,
+        model: nn.Module,
+        example_inputs: Any,
+        *,
+        budget: Budget | Sequence[Budget],
+        limits: Limits,
+        prox: Prox | None = None,
+        seed: int = 1,
+    ) -> Search:
+        """Attach the search to a network.
+
+        Args:
+            model: Changed in place; see `dhp`.
+            example_inputs: What the network is called with.
+            budget: What the result may cost at most; a list for several.
+            limits: What no plan may go below.
+            prox: What shrinks the latents; soft thresholding by default.
+            seed: Seed of latents and hypernetwork.
+
+        Returns:
+            The search, attached.
+        """
+        graph = trace(model, example_inputs)
+        latents = Latents(
+            graph,
+            model,
+            limits=limits,
+            sparsity=self.sparsity,
+            prune_threshold=self.prune_threshold,
+            embedding_dim=self.embedding_dim,
+            prox=prox,
+            seed=seed,
+        )
+        return Search(
+            graph,
+            handle=latents,
+            budgets=list(budget) if isinstance(budget, Sequence) else [budget],
+            limits=limits,
+            stop_limit=self.stop_limit,
+            check_every=self.check_every,
+            method=self.name,
+            seed=seed,
+        )
+
+    def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
+        """Search while the network trains, then cut; see `Method`."""
+
+        def attach(network: nn.Module) -> Search:
+            return self.attach(network, bench.example, budget=budget, limits=limits, seed=seed)
+
+        search, optimizer = bench.train(bench.network(), attach)
+        small, plan = search.finish(optimizer)
+        return Found(network=small, plan=plan, optimizer=optimizer)
 
 
 def dhp(
@@ -69,7 +144,7 @@ def dhp(
         min_keep: Fraction of its units that every axis keeps at least; or one per name or glob of
             axes, such as ``{"fc*": 0.4}``.
         round_to: Every width is a multiple of this; 1 in the paper.
-        include: Axes that may shrink; all that are not frozen by default.
+        include: Axes that may shrink, by name or glob; all that are not frozen by default.
         exclude: Axes that may not.
         prox: What shrinks the latents; `SoftThreshold` by default. ``GroupSoftThreshold()`` is the
             released code's ``l2`` option.
@@ -98,7 +173,6 @@ def dhp(
         >>> plan.widths, plan.macs() / plan.full_macs
         ({'0': 4, '2': 2}, 0.5)
     """
-    graph = trace(model, example_inputs)
     limits = Limits(
         min_width=min_width,
         min_keep=min_keep,
@@ -106,23 +180,13 @@ def dhp(
         include=include,
         exclude=exclude,
     )
-    searched = np.zeros(graph.unit_count, dtype=bool)
-    for axis in limits.axes(graph):
-        searched[axis.units] = True
-    weights = HyperConv(graph, model, searched=searched, embedding_dim=embedding_dim, seed=seed)
-    return Search(
-        graph,
-        weights=weights,
-        score=LatentMagnitude(latents=weights.latents),
-        prox=SoftThreshold() if prox is None else prox,
-        budgets=list(budget) if isinstance(budget, Sequence) else [budget],
-        pressure=Pressure(
-            sparsity=sparsity,
-            prune_threshold=prune_threshold,
-            stop_limit=stop_limit,
-            check_every=check_every,
-        ),
-        limits=limits,
-        method="dhp",
-        seed=seed,
+    settings = DhpSettings(
+        sparsity=sparsity,
+        prune_threshold=prune_threshold,
+        stop_limit=stop_limit,
+        check_every=check_every,
+        embedding_dim=embedding_dim,
+    )
+    return settings.attach(
+        model, example_inputs, budget=budget, limits=limits, prox=prox, seed=seed
     )

@@ -24,7 +24,7 @@ from torch.utils.hooks import RemovableHandle
 
 from widthwise.errors import SearchError
 from widthwise.graph import ChannelGraph
-from widthwise.search.weights.hypernetwork import GeneratedLayer, Hypernetwork
+from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -38,10 +38,9 @@ class HyperConv:
     the network stays its own and trains as usual. Per generated weight there are ``(1 + 2 m) / k +
     m + 1`` parameters: 11 for a 3x3 kernel and 26 for a 1x1 kernel or a linear layer at m = 8.
 
-    Attaching registers the
-    hypernetwork inside the first generated layer, so ``model.parameters()``,
-    ``model.state_dict()`` and ``model.to(...)`` include it, while code that walks the network's
-    children meets nothing new.
+    Attaching registers the hypernetwork inside the first generated layer, so
+    ``model.parameters()``, ``model.state_dict()`` and ``model.to(...)`` include it, while code that
+    walks the network's children meets nothing new.
 
     Args:
         graph: Trace of ``model``.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from widthwise.search.weights.hypernetwork import GeneratedLayer, Hypernetwork, generate
+from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork, generate
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "dhp_hyperconv.npz")
 CASES = ["conv3x3", "conv1x1", "depthwise3x3", "conv5x5_m2"]

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten
 
 import widthwise as ww
 from cases import BY_NAME, every_case
-from widthwise.search.methods import dhp
+from widthwise.methods import dhp
 
 PUBLISHED = {
     "sparsity": 1e-4,
@@ -71,7 +71,7 @@ def test_embedding_dim_of_dhp_sets_the_size_of_the_hypernetwork():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
     search = dhp(net, torch.zeros(1, 3, 8, 8), budget=ww.Macs(1.0), embedding_dim=5)
     trained = [p.numel() for n, p in net.named_parameters() if "hypernetwork" in n]
-    assert sum(trained) == (12 + 8) * (1 + 2 * 5 + 9 * 5 + 9) + search.latents.numel()
+    assert sum(trained) == (12 + 8) * (1 + 2 * 5 + 9 * 5 + 9) + search.handle.latents.numel()
 
 
 @every_case(where=lambda case: case.free, without=NOT_SEARCHABLE)
@@ -135,7 +135,7 @@ def test_dhp_finds_the_channels_that_matter():
     model = Gate()
     search = dhp(model, torch.zeros(1, 1, 8, 8), budget=ww.Macs(0.3), min_width=1, sparsity=1.0)
     with torch.no_grad():
-        search.latents[search.graph.axes["first"].units] = 1.0
+        search.handle.latents[search.graph.axes["first"].units] = 1.0
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     for _ in range(60):
         images = torch.randn(8, 1, 8, 8)

@@ -93,17 +93,14 @@ class PairGroup(nn.Module):
         self._columns = torch.cat([_int32(np.tile(x.columns, x.shape[0])) for x in layers])
 
         bound = torch.cat(
-            [
-                torch.full((x.pairs,), math.sqrt(3 / (embedding_dim * x.fan_in * taps)))
-                for x in layers
-            ]
+            [_full((x.pairs,), math.sqrt(3 / (embedding_dim * x.fan_in * taps))) for x in layers]
         )
-        self.b0 = nn.Parameter(torch.zeros(pairs))
+        self.b0 = nn.Parameter(_full((pairs,)))
         self.w1 = nn.Parameter(_uniform(pairs, embedding_dim, generator=generator) * math.sqrt(3))
-        self.b1 = nn.Parameter(torch.zeros(pairs, embedding_dim))
+        self.b1 = nn.Parameter(_full((pairs, embedding_dim)))
         w2 = _uniform(pairs, embedding_dim, taps, generator=generator)
         self.w2 = nn.Parameter(w2.mul_(bound[:, None, None]))
-        self.b2 = nn.Parameter(torch.zeros(pairs, taps))
+        self.b2 = nn.Parameter(_full((pairs, taps)))
 
     def forward(self, latents: Tensor) -> list[Tensor]:
         """Generate every weight of the group from all latents, shape ``[u + private]``."""
@@ -159,11 +156,11 @@ class Hypernetwork(nn.Module):
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.latents = nn.Parameter(torch.randn(unit_count, generator=generator))
+        generator = torch.Generator("cpu").manual_seed(seed)
+        self.latents = nn.Parameter(_normal(unit_count, generator=generator))
         self.private: nn.Parameter | None = None
         if private_count:
-            self.private = nn.Parameter(torch.randn(private_count, generator=generator))
+            self.private = nn.Parameter(_normal(private_count, generator=generator))
         by_taps: dict[int, list[GeneratedLayer]] = {}
         self._place: list[tuple[str, int]] = []
         for layer in layers:
@@ -202,8 +199,18 @@ class Hypernetwork(nn.Module):
         return self.latents if self.private is None else torch.cat([self.latents, self.private])
 
 
+# Everything is drawn on the CPU, so that the seed alone decides it. Without the device said, these
+# functions follow `torch.set_default_device`, and then refuse a generator of the CPU.
 def _uniform(*shape: int, generator: torch.Generator) -> Tensor:
-    return torch.empty(shape).uniform_(-1, 1, generator=generator)
+    return torch.empty(shape, device="cpu").uniform_(-1, 1, generator=generator)
+
+
+def _normal(count: int, *, generator: torch.Generator) -> Tensor:
+    return torch.randn(count, generator=generator, device="cpu")
+
+
+def _full(shape: tuple[int, ...], value: float = 0.0) -> Tensor:
+    return torch.full(shape, value, device="cpu")
 
 
 def _int32(numbers: np.ndarray) -> Tensor:

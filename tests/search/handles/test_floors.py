@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from widthwise.search.threshold import Floors
+from widthwise.search.handles.floors import Floors
 
 AXES = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
 LATENTS = torch.tensor([0.9, -0.8, 0.01, 0.02, 0.03, -0.04, 0.01, 0.001, 0.002])

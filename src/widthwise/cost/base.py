@@ -1,0 +1,77 @@
+"""What a budget is: a quantity, and how much of it a plan may cost."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from widthwise.errors import BudgetError
+from widthwise.graph import ChannelGraph
+
+
+class Budget(Protocol):
+    """One quantity and its limit."""
+
+    name: ClassVar[str]
+    """Key of the quantity, such as ``macs``."""
+    title: ClassVar[str]
+    """What people call it, such as ``MACs``."""
+
+    @property
+    def amount(self) -> float | str:
+        """The limit as the user wrote it."""
+        ...
+
+    def cost(self, graph: ChannelGraph, kept: np.ndarray) -> float:
+        """Return what the plan that keeps these units costs; ``kept`` is bool, ``[units]``."""
+        ...
+
+
+def full_cost(budget: Budget, graph: ChannelGraph) -> float:
+    """Return what the full network costs, in the unit of the budget."""
+    return budget.cost(graph, graph.everything)
+
+
+def limit(budget: Budget, graph: ChannelGraph, *, full: ChannelGraph | None = None) -> float:
+    """Return the most a plan may cost, in the unit of the budget.
+
+    Args:
+        budget: A fraction or an absolute amount.
+        graph: The network that is narrowed.
+        full: The user's own network, where ``graph`` is that of a rewritten one: fractions refer to
+            it. The same as ``graph`` by default.
+
+    Returns:
+        The limit.
+    """
+    number = read_amount(budget)
+    return number * full_cost(budget, graph if full is None else full) if number <= 1 else number
+
+
+def read_amount(budget: Budget) -> float:
+    """Read the amount of a budget: at most 1 is a fraction, above 1 an absolute value.
+
+    Args:
+        budget: Its amount is a number or text such as ``"50%"`` or ``"3e8"``.
+
+    Returns:
+        The amount as a number.
+
+    Raises:
+        BudgetError: If it is not one.
+    """
+    text = str(budget.amount).strip()
+    percent = text.endswith("%")
+    try:
+        number = float(text.removesuffix("%")) / (100 if percent else 1)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number <= 0 or (percent and number > 1):
+        raise BudgetError(
+            f"`{budget.amount!r}` is not a budget for {budget.name}.\n"
+            "Expected: a fraction in (0, 1] such as 0.5, a percentage such as '50%', "
+            "or an absolute value above 1 such as 300e6."
+        )
+    return number

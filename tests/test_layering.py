@@ -22,7 +22,7 @@ ROWS = (
     {"search"},
     {"methods"},
     {"widthwise"},  # the public names
-    {"data", "export", "lightning", "metrics", "models", "report", "runs", "tasks"},
+    {"data", "export", "lightning", "models", "report", "runs", "tasks"},
     {"cli", "recipes"},
 )
 HEIGHT = {name: height for height, row in enumerate(ROWS) for name in row}

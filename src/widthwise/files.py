@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -18,12 +20,25 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         OSError: If the folder is missing or not writable, or the disk is full. The old file, if
             there was one, is intact.
     """
-    target = Path(path)
     data = content.encode() if isinstance(content, str) else content
+    write_stream(path, lambda file: file.write(data))
+
+
+def write_stream(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file as `write_atomically` does, piece by piece, so that it need not fit in memory.
+
+    Args:
+        path: The file; its folder must exist.
+        write: Called once with a binary file that is open for writing.
+
+    Raises:
+        OSError: As of `write_atomically`. What `write` raises gets through; the old file is intact.
+    """
+    target = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; give them the usual rights.

@@ -57,7 +57,7 @@ def test_training_drops_the_incomplete_batch_and_evaluation_keeps_it() -> None:
 
 def test_a_batch_larger_than_the_split_is_refused() -> None:
     """No epoch without a single batch: an error names the largest size."""
-    with pytest.raises(DataError, match=r"`data\.batch_size` to at most 4"):
+    with pytest.raises(DataError, match=r"`task\.batch_size` to at most 4"):
         train_batches(make_split(4), batch_size=5, seed=0)
 
 
@@ -97,7 +97,7 @@ def test_processes_evaluate_every_image_once(
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares must be equal: an error names a divisor."""
-    with pytest.raises(ConfigError, match=r"`data\.batch_size` to a multiple of 4"):
+    with pytest.raises(ConfigError, match=r"`task\.batch_size` to a multiple of 4"):
         shares(monkeypatch, 4, lambda: train_batches(make_split(20), batch_size=6, seed=0))
 
 

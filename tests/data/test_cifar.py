@@ -133,8 +133,8 @@ def test_a_missing_data_set_says_where_and_how(tmp_path: Path) -> None:
         "`cifar-10-batches-bin/data_batch_1.bin` or `cifar-10-batches-py/data_batch_1`",
         str(tmp_path / "nowhere"),
         "which is not a folder",
-        "--data.download true",
-        "`data.folder`",
+        "--task.download true",
+        "`task.folder`",
         "WIDTHWISE_DATA",
     ):
         assert part in text
@@ -245,5 +245,5 @@ def test_images_can_be_written_to(tmp_path: Path) -> None:
 
 def test_another_image_size_is_refused(tmp_path: Path) -> None:
     """An option that would have no effect is an error."""
-    with pytest.raises(ConfigError, match=r"`data\.image_size` is 64, but the images of `cifar10`"):
+    with pytest.raises(ConfigError, match=r"`task\.image_size` is 64, but the images of `cifar10`"):
         load_dataset("cifar10", folder=tmp_path, image_size=64)

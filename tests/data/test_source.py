@@ -51,7 +51,7 @@ def test_nothing_is_downloaded_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path
     """A data set that is not there is an error, not a download."""
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("downloaded"))
     for name in ("cifar10", "cifar100", "tiny_imagenet", "torchvision/SVHN", "timm/torch/mnist"):
-        with pytest.raises(DataError, match=r"--data\.download true"):
+        with pytest.raises(DataError, match=r"--task.download true"):
             load_dataset(name, folder=tmp_path)
 
 

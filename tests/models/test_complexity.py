@@ -99,7 +99,17 @@ def test_baselines_cost_what_was_printed(section: str, name: str) -> None:
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 3) == golden["params_m"]
 
 
-def _flops_with_norms_and_activations(model: nn.Module, side: int) -> float:
+def test_dncnn_costs_what_was_printed() -> None:
+    """The 17 layers have the printed GFLOPs, counted as above on 128x128 pixels, and parameters."""
+    golden = PUBLISHED["restoration_128x128_input"]["dncnn_17"]
+    with torch.device("meta"):
+        model = resolve("widthwise/dncnn").build().eval()
+    flops = _flops_with_norms_and_activations(model, 128, channels=1)
+    assert round(flops / 1e9, 4) == golden["gflops_published"]
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 4) == golden["params_m"]
+
+
+def _flops_with_norms_and_activations(model: nn.Module, side: int, channels: int = 3) -> float:
     others = 0
 
     def count(module: nn.Module, _: object, output: Tensor) -> None:
@@ -111,5 +121,5 @@ def _flops_with_norms_and_activations(model: nn.Module, side: int) -> float:
         if isinstance(module, counted):
             module.register_forward_hook(count)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, 3, side, side, device="meta"))
+        model(torch.zeros(1, channels, side, side, device="meta"))
     return counter.get_total_flops() / 2 + others

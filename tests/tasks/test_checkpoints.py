@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -125,3 +127,58 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         save(checkpoints, 2)
     assert latest_epoch(checkpoints) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+
+
+def test_the_checkpoints_of_a_finished_stage_go(tmp_path: Path) -> None:
+    """Nothing of them stays, folder included; dropping twice, or none at all, is no error."""
+    checkpoints = make(tmp_path / "search", 2)
+    checkpoints.drop()
+    assert not (tmp_path / "search").exists()
+    checkpoints.drop()
+    assert checkpoints.latest() == (None, "")
+
+
+def test_only_the_leader_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process of the run leaves the files alone."""
+    checkpoints = make(tmp_path, 2)
+    monkeypatch.setenv("RANK", "1")
+    checkpoints.drop()
+    assert checkpoints.last.exists() and checkpoints.previous.exists()
+
+
+def test_a_checkpoint_is_never_whole_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reaches the file in pieces: none is larger than its largest tensor."""
+    largest = 4 * 100_000
+    tensors = {str(number): torch.rand(100_000) for number in range(8)}
+    sizes: list[int] = []
+    usual = os.fdopen
+
+    def watched(handle: int, mode: str) -> IO[bytes]:
+        file = usual(handle, mode)
+        write = file.write
+
+        class Watched:
+            def write(self, data: bytes) -> int:
+                sizes.append(len(data))
+                return write(data)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(file, name)
+
+            def __enter__(self) -> Watched:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                file.close()
+
+        return Watched()
+
+    monkeypatch.setattr(files.os, "fdopen", watched)
+    checkpoints = StageCheckpoints(tmp_path, stage="search")
+    checkpoints.save_checkpoint({"state_dict": tensors}, "any")
+    assert sum(sizes) > 8 * largest
+    assert max(sizes) <= largest
+    loaded = checkpoints.load_checkpoint(checkpoints.last)["state_dict"]
+    assert all(torch.equal(loaded[name], value) for name, value in tensors.items())

@@ -32,6 +32,13 @@ def test_a_cosine_schedule_falls_from_the_rate_to_zero() -> None:
     assert config.lr_at(4) == pytest.approx(0)
 
 
+def test_a_linear_schedule_falls_in_equal_steps() -> None:
+    """Every epoch is lower by the same amount, and the one after the last would be 0."""
+    config = StageConfig(epochs=4, lr=0.4, schedule=Schedule.linear)
+    assert rates(config) == [0.4, 0.3, 0.2, 0.1]
+    assert config.lr_at(4) == 0
+
+
 def test_a_warm_up_rises_to_the_schedule() -> None:
     """In the first epochs the rate grows in equal steps, and then is that of the schedule."""
     config = StageConfig(epochs=5, lr=1.0, schedule=Schedule.constant, warmup=3)
@@ -70,7 +77,8 @@ def test_an_optimizer_has_the_settings_of_its_stage(
         ({"epochs": 1, "nesterov": True, "momentum": 0.0}, ["`nesterov`"]),
         ({"epochs": 1, "optimizer": OptimizerKind.adam, "nesterov": True}, ["`nesterov`"]),
         ({"epochs": 1, "ema": 1.0}, ["`ema`"]),
-        ({"epochs": 1, "clip_norm": 0.0, "mixup": -1.0}, ["`clip_norm`", "`mixup`"]),
+        ({"epochs": 1, "clip_norm": 0.0, "distil": 1.5}, ["`clip_norm`", "`distil`"]),
+        ({"epochs": 1, "temperature": 0.0}, ["`temperature`"]),
         ({"epochs": 0, "lr": -1.0, "weight_decay": -1.0}, ["`epochs`", "`lr`", "`weight_decay`"]),
     ],
 )

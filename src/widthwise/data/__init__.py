@@ -69,8 +69,8 @@ def load_dataset(
         raise ConfigError(f"No data set named `{name}`.\nHint: {hint}there are {known}.")
     if image_size is not None and name in _ONE_SIZE:
         raise ConfigError(
-            f"`data.image_size` is {image_size}, but the images of `{name}` have one size, which "
-            "is used as it is.\nHint: leave `data.image_size` out."
+            f"`task.image_size` is {image_size}, but the images of `{name}` have one size, which "
+            "is used as it is.\nHint: leave `task.image_size` out."
         )
     return DATASETS[name](source)
 

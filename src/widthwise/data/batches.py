@@ -116,7 +116,7 @@ class EpochSampler(Sampler[Wanted]):
             raise ConfigError(
                 f"A batch of {self.batch_size} images cannot be shared by {processes} processes.\n"
                 "Why: gradients are averaged over processes, so shares must be equal.\n"
-                f"Hint: set `data.batch_size` to a multiple of {processes}."
+                f"Hint: set `task.batch_size` to a multiple of {processes}."
             )
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         seed = derived_seed(self.seed, self.epoch)
@@ -165,7 +165,7 @@ def train_batches(
     if batch_size > len(split):
         raise DataError(
             f"A batch of {batch_size} images is larger than the training split of {len(split)}.\n"
-            f"Hint: set `data.batch_size` to at most {len(split)}."
+            f"Hint: set `task.batch_size` to at most {len(split)}."
         )
     # Incomplete batches are dropped because batch normalisation over one or two images is noise;
     # the order changes every epoch, so no image is left out for good.

@@ -157,7 +157,7 @@ def _load(cifar: Cifar, source: Source) -> ImageClasses:
             cifar.name,
             [f"{layout.folder}/{layout.train[0]}" for layout in cifar.layouts],
             source.folder,
-            get="put it there, or let it be downloaded with `--data.download true`.",
+            get="put it there, or let it be downloaded with `--task.download true`.",
         )
     folder, layout = found
     per_file = TRAIN // len(layout.train)

@@ -74,7 +74,7 @@ def load_timm(name: str, source: Source) -> ImageClasses:
         raise ConfigError(
             f"The data set `{full}` may need a download, which is not allowed.\n"
             "Why: the library behind it downloads by itself whatever its cache lacks.\n"
-            "Hint: allow it with `--data.download true`."
+            "Hint: allow it with `--task.download true`."
         )
     train = _timm_split(full, name, source, ("train",))
     test = _timm_split(full, name, source, ("validation", "test"))
@@ -142,7 +142,7 @@ def _missing(full: str, source: Source, error: Exception, *, can_download: bool)
     """Libraries raise the same errors for files that are not there and for damaged ones."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     get = (
-        "let it be downloaded with `--data.download true`."
+        "let it be downloaded with `--task.download true`."
         if can_download
         else "it has to be put there by hand, as its library describes."
     )

@@ -13,7 +13,7 @@ FOLDER_VARIABLE = "WIDTHWISE_DATA"
 """Environment variable with the folder of all data sets."""
 
 WHICH_FOLDER = (
-    "The folder is `data.folder` in a recipe, or else the environment variable "
+    "The folder is `task.folder` in a recipe, or else the environment variable "
     f"{FOLDER_VARIABLE}, or else `data`."
 )
 """How the folder is chosen, for messages."""
@@ -84,7 +84,7 @@ def download(name: str, folder: Path, fetch: Callable[[], object]) -> None:
         raise DataError(
             f"The data set `{name}` could not be downloaded into `{folder.absolute()}`: {reason}\n"
             "Hint: check the network and the disk and try again, or put the files there by hand "
-            "and leave out `data.download`."
+            "and leave out `task.download`."
         ) from error
 
 

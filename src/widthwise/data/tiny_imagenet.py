@@ -53,7 +53,7 @@ def load_tiny_imagenet(source: Source) -> ImageClasses:
             NAME,
             [f"{FOLDER}/wnids.txt"],
             source.folder,
-            get=f"unpack {URL} there, or let it be downloaded with `--data.download true`.",
+            get=f"unpack {URL} there, or let it be downloaded with `--task.download true`.",
         )
     classes = sorted(_lines(folder / "wnids.txt"))
     train = labelled(_classes(folder / "train", classes), mode="RGB")

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from torch import nn
 
+from widthwise.errors import ConfigError
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -26,13 +28,19 @@ def adapt(
 
     Returns:
         The same network.
+
+    Raises:
+        ConfigError: If a layer is not there or of another kind, as in another version of the
+            library.
     """
     for path, stride in strides.items():
-        layer = network.get_submodule(path)
-        assert isinstance(layer, nn.Conv2d | nn.MaxPool2d), path
+        layer = _layer(network, path)
+        if not isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            raise _other(network, path, "a convolution or pooling layer", layer)
         layer.stride = (stride, stride)
-    first = network.get_submodule(stem)
-    assert isinstance(first, nn.Conv2d), stem
+    first = _layer(network, stem)
+    if not isinstance(first, nn.Conv2d):
+        raise _other(network, stem, "a convolution", first)
     replacement = nn.Conv2d(
         in_channels,
         first.out_channels,
@@ -47,3 +55,17 @@ def adapt(
         if callable(reset):
             reset()
     return network
+
+
+def _layer(network: nn.Module, path: str) -> nn.Module | None:
+    return dict(network.named_modules()).get(path)
+
+
+def _other(network: nn.Module, path: str, expected: str, got: nn.Module | None) -> ConfigError:
+    found = "nothing" if got is None else f"`{type(got).__name__}`"
+    return ConfigError(
+        f"`{type(network).__name__}` cannot be adapted to small images: expected {expected} at "
+        f"`{path}`, got {found}.\n"
+        "Why: strides are changed by the names that layers have in the library's own network.\n"
+        "Hint: the installed library has renamed its layers; install an earlier version of it."
+    )

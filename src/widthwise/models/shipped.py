@@ -12,6 +12,8 @@ from torch import nn
 
 CIFAR = (1, 3, 32, 32)
 TINY_IMAGENET = (1, 3, 64, 64)
+GREY = (1, 1, 128, 128)
+"""What published costs of denoisers are counted on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,4 +68,5 @@ SHIPPED: dict[str, Shipped] = {
     "efficientnet_b0": _cifar("efficientnet:efficientnet_b0"),
     "regnet_x_400mf": _cifar("regnet:regnet_x_400mf"),
     "regnet_y_400mf": _cifar("regnet:regnet_y_400mf"),
+    "dncnn": Shipped(factory="dncnn:DnCNN", input_shape=GREY),
 }

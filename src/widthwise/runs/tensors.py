@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,17 @@ from typing import Any
 import torch
 
 from widthwise.errors import RunError
-from widthwise.runs.writing import write_file
+from widthwise.runs.writing import write_stream
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values; see `write_file`.
+    """Write tensors and plain values; see `write_stream`.
 
     Args:
         path: The file.
         content: Nested mappings and lists of tensors and plain values.
     """
-    buffer = io.BytesIO()
-    torch.save(dict(content), buffer)
-    write_file(path, buffer.getvalue())
+    write_stream(path, lambda file: torch.save(dict(content), file))
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from widthwise import files
 from widthwise.errors import RunError
-from widthwise.files import write_atomically
 
 LOCK_NAME = ".lock"
 
@@ -27,9 +27,23 @@ def write_file(path: Path, content: str | bytes) -> None:
     Raises:
         RunError: If the disk is full or the folder cannot be written; the old file is intact.
     """
+    data = content.encode() if isinstance(content, str) else content
+    write_stream(path, lambda file: file.write(data))
+
+
+def write_stream(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file as `write_file` does, piece by piece, so that it need not fit in memory.
+
+    Args:
+        path: The file.
+        write: Called with a binary file that is open for writing.
+
+    Raises:
+        RunError: As of `write_file`.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        files.write_stream(path, write)
     except OSError as error:
         raise RunError(cannot_write(path, error)) from error
 

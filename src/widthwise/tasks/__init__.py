@@ -1,1 +1,13 @@
-"""Tasks: what good means, as a LightningModule each. Import the module you need."""
+"""Tasks: what good means. One package each, with its settings, which a recipe chooses by name."""
+
+from __future__ import annotations
+
+from widthwise.tasks.classification.settings import ClassificationSettings
+
+TASKS: dict[str, type] = {
+    "classification": ClassificationSettings,
+}
+"""Name in a recipe -> the record of its settings, whose ``open()`` gives the task. Importing them
+is cheap: a task is imported when it is opened."""
+
+__all__ = ["TASKS"]

@@ -61,7 +61,6 @@ class Task(Protocol):
         network: nn.Module,
         stage: StageConfig,
         *,
-        setting: str,
         seed: int,
         hardware: HardwareConfig,
         carried: Mapping[str, Any] | None = None,
@@ -69,13 +68,13 @@ class Task(Protocol):
     ) -> L.LightningModule:
         """Wrap a network for one stage of training.
 
-        The module logs ``lr``, ``train_loss``, ``test_loss`` and ``test_<measure>`` for every
-        measure.
+        The module has the network as its attribute ``network`` and logs ``train_loss``,
+        ``test_loss`` and ``test_<measure>`` for every measure. Learning rates and what becomes of
+        a loss that is not finite are the business of `widthwise.tasks.fit.fit_stage`.
 
         Args:
             network: Trained in place.
-            stage: Optimizer and learning rate.
-            setting: Key of the stage in the recipe, for messages.
+            stage: Optimizer, and the weight of the teacher.
             seed: Of the run.
             hardware: Memory format and precision.
             carried: State of an earlier optimizer to start with.
@@ -83,6 +82,9 @@ class Task(Protocol):
 
         Returns:
             The module.
+
+        Raises:
+            ConfigError: If the stage asks for a teacher, and there is none or the task cannot.
         """
         ...
 
@@ -103,5 +105,11 @@ class Task(Protocol):
         ...
 
     def facts(self) -> Mapping[str, Any]:
-        """Say what an exported file has to carry, such as class names, mean and scale."""
+        """Say what an exported file has to carry, such as class names, mean and scale.
+
+        Jobs write it into the run folder, so that exporting needs no data.
+
+        Returns:
+            Plain values for JSON.
+        """
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from widthwise.errors import RunError
-from widthwise.runs.writing import cannot_write, write_file
+from widthwise.runs import RunFolder
+from widthwise.runs.processes import is_leader
+from widthwise.runs.writing import cannot_write, write_stream
 
 _STAMP = "widthwise"
 
@@ -37,10 +38,9 @@ class StageCheckpoints(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        buffer = io.BytesIO()
-        torch.save({**checkpoint, _STAMP: {"stage": self.stage}}, buffer)
+        stamped = {**checkpoint, _STAMP: {"stage": self.stage}}
         newest = self.folder / "next.ckpt"
-        write_file(newest, buffer.getvalue())
+        write_stream(newest, lambda file: torch.save(stamped, file))
         # A kill between these leaves `previous`, which is complete: one epoch is repeated.
         try:
             if self.last.exists():
@@ -93,9 +93,17 @@ class StageCheckpoints(CheckpointIO):
             )
         return None, ""
 
-    def drop_previous(self) -> None:
-        """Remove the second checkpoint, once the stage has ended and its result is on disk."""
-        self.previous.unlink(missing_ok=True)
+    def drop(self) -> None:
+        """Remove all of them, once the stage has ended and what it hands on is on disk.
+
+        Does nothing where they are gone already. Of several processes only the leader removes.
+        """
+        if not is_leader():
+            return
+        for path in (self.last, self.previous):
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _check_stage(self, path: Path, checkpoint: dict[str, Any]) -> None:
         stamp = checkpoint.get(_STAMP)
@@ -106,6 +114,19 @@ class StageCheckpoints(CheckpointIO):
                 "Why: stages train different networks; weights of one do not fit the other.\n"
                 f"Hint: delete `{self.folder}` and resume; only this stage starts again."
             )
+
+
+def checkpoints_of(run: RunFolder, stage: str) -> StageCheckpoints:
+    """Find the checkpoints of a stage in a run folder.
+
+    Args:
+        run: The run folder.
+        stage: Name of the stage.
+
+    Returns:
+        Its checkpoints, whether there are any yet or not.
+    """
+    return StageCheckpoints(run.path / "checkpoints" / stage, stage=stage)
 
 
 class SaveEveryEpoch(L.Callback):

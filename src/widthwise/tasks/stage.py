@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -27,6 +28,7 @@ class Schedule(Enum):
     constant = "constant"
     step = "step"
     cosine = "cosine"
+    linear = "linear"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,24 +48,24 @@ class StageConfig:
     weight_decay: float = 1e-4
     """L2 penalty on all parameters (SGD, Adam), or decoupled decay (AdamW)."""
     schedule: Schedule = Schedule.cosine
-    """`constant`, `step` (times `gamma` at milestones) or `cosine` (0 after the last epoch)."""
+    """`constant`, `step` (times `gamma` at milestones), `cosine` or `linear` (0 after the last
+    epoch, both)."""
     milestones: tuple[int, ...] = ()
     """Finished epochs after which a `step` schedule multiplies the rate by `gamma`."""
     gamma: float = 0.1
     """Factor of a `step` schedule."""
     warmup: int = 0
     """First epochs, in which the rate rises linearly to that of the schedule."""
-    label_smoothing: float = 0.0
-    """Share of the target that is spread evenly over all classes."""
-    mixup: float = 0.0
-    """Mixup with this alpha; 0 for none. With `cutmix`, each batch takes one of both."""
-    cutmix: float = 0.0
-    """CutMix with this alpha; 0 for none."""
     clip_norm: float | None = None
     """Largest norm of the gradient of all parameters together; longer ones are scaled down."""
     ema: float | None = None
     """Decay per step of an exponential moving average of all weights. The average is what is
     measured and kept. None for no average."""
+    distil: float = 0.0
+    """Weight of the outputs of a teacher in the loss, beside those of the targets: 0 for no
+    teacher, 0.4 as published."""
+    temperature: float = 4.0
+    """What scores of teacher and network are divided by before they are compared."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -74,11 +76,10 @@ class StageConfig:
                 ("momentum", "in [0, 1)", 0 <= self.momentum < 1),
                 ("weight_decay", "at least 0", self.weight_decay >= 0),
                 ("warmup", "in [0, epochs)", 0 <= self.warmup < max(self.epochs, 1)),
-                ("label_smoothing", "in [0, 1)", 0 <= self.label_smoothing < 1),
-                ("mixup", "at least 0", self.mixup >= 0),
-                ("cutmix", "at least 0", self.cutmix >= 0),
                 ("clip_norm", "above 0", self.clip_norm is None or self.clip_norm > 0),
                 ("ema", "in (0, 1)", self.ema is None or 0 < self.ema < 1),
+                ("distil", "in [0, 1]", 0 <= self.distil <= 1),
+                ("temperature", "above 0", self.temperature > 0),
             )
             if not holds
         ]
@@ -114,16 +115,28 @@ class StageConfig:
                 return self.lr * self.gamma**passed
             case Schedule.cosine:
                 return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+            case Schedule.linear:
+                return self.lr * (1 - epoch / self.epochs)
 
-    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    def build_optimizer(
+        self, parameters: Iterable[nn.Parameter], carried: Mapping[str, Any] | None = None
+    ) -> Optimizer:
         """Make the optimizer of this stage.
 
         Args:
             parameters: What to train, in one group as published.
+            carried: State of an earlier optimizer of these parameters to start with, as its
+                ``state_dict()`` gives it; its settings are not taken over.
 
         Returns:
             An optimizer with the settings of the stage.
         """
+        optimizer = self._fresh_optimizer(parameters)
+        if carried is not None:
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": carried["state"]})
+        return optimizer
+
+    def _fresh_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         match self.optimizer:
             case OptimizerKind.sgd:
                 return SGD(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torchvision
 from torch import nn
 
 import widthwise as ww
+from widthwise.plans import costs_of
 
 
 def net(width: int = 8) -> nn.Module:
@@ -79,7 +81,7 @@ def test_truncated_file_is_refused(plan: ww.Plan, tmp_path: Path, length: int) -
         ('"kept": "0-3"', '"kept": "3,1,0,2"'),
         ('"kept": "0-3"', '"kept": "x"'),
         ('"keeps": 4', '"keeps": 5'),
-        ('"format": 1', '"format": 99'),
+        ('"format": 2', '"format": 99'),
         ('"axes"', '"axles"'),
     ],
 )
@@ -142,3 +144,60 @@ def test_plan_is_sent_to_other_processes_without_its_graph(plan: ww.Plan) -> Non
     for other in (pickle.loads(pickle.dumps(plan)), copy.deepcopy(plan)):
         assert other == plan
         assert other.graph is None
+
+
+# ------------------------------------------------------------------ rewrites
+
+
+def widened() -> ww.Plan:
+    """A plan of a network that is widened first."""
+    model = net()
+    graph = ww.trace(model, torch.zeros(1, 3, 8, 8))
+    widen = ww.rewrites.Widen(2.0)
+    wide_graph = ww.trace(widen.apply(model, graph.inputs), graph.inputs)
+    kept = wide_graph.everything.copy()
+    kept[wide_graph.axes["0"].units.start] = False
+    return ww.Plan.of(wide_graph, kept, before=[widen], full_cost=costs_of(graph))
+
+
+def test_rewrites_are_part_of_the_plan(tmp_path: Path) -> None:
+    """What is done before the cut is saved, read, shown and compared."""
+    plan = widened()
+    plan.save(tmp_path / "plan.json")
+    data = json.loads((tmp_path / "plan.json").read_text())
+    assert data["before"] == [{"name": "widen", "factor": 2.0}]
+    again = ww.Plan.load(tmp_path / "plan.json")
+    assert again == plan and again.before == (ww.rewrites.Widen(2.0),)
+    assert "before: widen(factor=2.0)" in str(plan)
+    other = replace(plan, before=(ww.rewrites.Widen(3.0),))
+    assert other != plan
+    assert plan.diff(other) == "before: widen(factor=2.0) -> widen(factor=3.0)"
+
+
+def test_costs_are_relative_to_the_users_own_network() -> None:
+    """The full cost is that of the network before its rewrites; widths are those after them."""
+    plan = widened()
+    assert (plan.full_macs, plan.full_params) == (12384, 516)
+    assert plan.macs() > plan.full_macs
+    assert (plan.axes["0"].width, plan.widths["0"]) == (16, 15)
+
+
+def test_unknown_rewrite_is_refused(tmp_path: Path) -> None:
+    """A plan that starts with a rewrite nobody registered names it, and those that are known."""
+    text = widened().to_json()
+    (tmp_path / "plan.json").write_text(text.replace('"widen"', '"stretch"'))
+    with pytest.raises(ww.errors.PlanError, match=r"^No rewrite is called 'stretch'.*widen"):
+        ww.Plan.load(tmp_path / "plan.json")
+    (tmp_path / "plan.json").write_text(text.replace('"factor": 2.0', '"factor": 0.5'))
+    with pytest.raises(ww.errors.PlanError, match="at least 1"):
+        ww.Plan.load(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("constraints", ["constraints", "wishes"])
+def test_files_of_format_1_are_read(plan: ww.Plan, tmp_path: Path, constraints: str) -> None:
+    """Old names of fields mean what they meant."""
+    old = replace(plan, constraints={"freeze": ["1"]}, attributes={"head_size": (3,)})
+    text = old.to_json().replace('"format": 2', '"format": 1')
+    text = text.replace('"attributes"', '"rewrites"').replace('"constraints"', f'"{constraints}"')
+    (tmp_path / "plan.json").write_text(text)
+    assert ww.Plan.load(tmp_path / "plan.json") == old

@@ -23,10 +23,12 @@ NAMES = {
     "load",
     "methods",
     "plan",
+    "rewrites",
     "save",
     "scores",
     "shrink",
     "trace",
+    "widen",
 }
 
 

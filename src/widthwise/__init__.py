@@ -3,11 +3,12 @@
 Trace any PyTorch network, decide widths under a budget, rewrite it narrower, prove the rewrite.
 """
 
-from widthwise import errors, methods
+from widthwise import errors, methods, rewrites
 from widthwise._version import __version__
 from widthwise.cost import Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.plans import Plan
+from widthwise.rewrites import widen
 from widthwise.search import scores
 from widthwise.search.planning import plan
 from widthwise.shrinking import carry_optimizer, load, save, shrink
@@ -25,8 +26,10 @@ __all__ = [
     "load",
     "methods",
     "plan",
+    "rewrites",
     "save",
     "scores",
     "shrink",
     "trace",
+    "widen",
 ]

@@ -123,6 +123,25 @@ def damaged_plan(path: object, why: str) -> PlanError:
     )
 
 
+def not_widened(kind: str, factor: float, error: BaseException) -> TraceError:
+    """The network's code does not run at larger widths."""
+    return TraceError(
+        f"`{kind}` does not run when its free axes are {factor:g} times as wide:\n"
+        f"    {type(error).__name__}: {_first_lines(error)}\n"
+        "Why: a trace tries narrower widths only; this code also has a largest one.\n"
+        "Hint: leave out the axes around the place (`exclude=[...]`), or freeze the modules."
+    )
+
+
+def unknown_rewrite(name: object, known: Iterable[str]) -> PlanError:
+    """A plan starts with a rewrite that nobody has registered."""
+    return PlanError(
+        f"No rewrite is called {name!r}. Known: {', '.join(sorted(known))}.\n"
+        "Why: the network is rewritten as the plan says before it is cut.\n"
+        "Hint: import the module that defines it; `widthwise.rewrites.register` makes it known."
+    )
+
+
 def nothing_to_prove(where: str) -> ProofError:
     """The full network computes NaN or infinity."""
     return ProofError(

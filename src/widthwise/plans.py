@@ -13,14 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from widthwise import errors
+from widthwise import errors, rewrites
 from widthwise._version import __version__
 from widthwise.cost import Budget
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
+from widthwise.rewrites import Rewrite
 
-FORMAT = 1
-"""Version of the file format. A reader refuses files of a newer one."""
+FORMAT = 2
+"""Version of the file format. A reader refuses files of a newer one.
+
+2: `before`; `attributes` was called `rewrites`, and `constraints` may have been called `wishes`.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,15 @@ class Plan:
         inputs: Shapes and dtypes of the example inputs, as nested JSON.
         constraints: What the trace was asked to freeze and to tie; empty for nothing.
         cost: MACs, parameters and activation bytes of the narrow network, for one input.
-        full_cost: The same of the full network.
-        rewrites: Attributes of the user's modules that change, such as a head size, by dotted name.
+        full_cost: The same of the user's own network, before any rewrite.
+        attributes: Sizes that the user's modules remember and that change, such as a head size, by
+            dotted name.
         budget: What was asked for, by name of the quantity.
         method: What decided: a score, or a search method.
         seed: The seed of the search; None where nothing is random.
         versions: Of Widthwise and torch when the plan was made.
+        before: What is done to the user's network before it is cut, in order. Axes are those of the
+            rewritten network.
         graph: The graph it was made from, while in memory; not saved and not compared.
     """
 
@@ -64,12 +71,13 @@ class Plan:
     inputs: Mapping[str, Any]
     cost: Mapping[str, int]
     full_cost: Mapping[str, int]
-    rewrites: Mapping[str, tuple[int, ...]]
+    attributes: Mapping[str, tuple[int, ...]]
     budget: Mapping[str, float | str]
     method: str
     seed: int | None
     versions: Mapping[str, str]
     constraints: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple[Rewrite, ...] = ()
     graph: ChannelGraph | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -81,15 +89,20 @@ class Plan:
         budgets: Sequence[Budget] = (),
         method: str = "by hand",
         seed: int | None = None,
+        before: Sequence[Rewrite] = (),
+        full_cost: Mapping[str, int] | None = None,
     ) -> Plan:
         """Make a plan from a mask.
 
         Args:
-            graph: The network.
+            graph: The network that is cut.
             kept: Which units stay. Shape ``[units]``, bool.
             budgets: What was asked for.
             method: What decided.
             seed: The seed it used.
+            before: The rewrites that made this network of the user's own.
+            full_cost: What the user's own network costs, see `costs_of`, where that is not the one
+                of the graph.
 
         Returns:
             The plan.
@@ -121,14 +134,15 @@ class Plan:
             ),
             model_name=graph.model_name,
             inputs=graph.inputs.to_spec(),
-            cost=_costs(graph, kept),
-            full_cost=_costs(graph, graph.everything),
-            rewrites=graph.rewrites(kept),
+            cost=costs_of(graph, kept),
+            full_cost=dict(costs_of(graph) if full_cost is None else full_cost),
+            attributes=graph.rewrites(kept),
             budget={budget.name: budget.amount for budget in budgets},
             method=method,
             seed=seed,
             versions={"widthwise": __version__, "torch": torch.__version__},
             constraints=graph.constraints.to_spec(),
+            before=tuple(before),
             graph=graph,
         )
 
@@ -220,6 +234,8 @@ class Plan:
             )
         try:
             return cls._from_json(data)
+        except errors.PlanError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise errors.damaged_plan(path, f"{type(error).__name__}: {error}.") from error
 
@@ -234,9 +250,10 @@ class Plan:
             "budget": self.budget,
             "cost": self.cost,
             "full_cost": self.full_cost,
-            "rewrites": self.rewrites,
+            "attributes": self.attributes,
             "versions": self.versions,
             **({"constraints": self.constraints} if self.constraints else {}),
+            **({"before": [rewrites.to_spec(each) for each in self.before]} if self.before else {}),
         }
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
         axes = [
@@ -264,18 +281,20 @@ class Plan:
             if not kept or kept[0] < 0 or kept[-1] >= width or len(kept) != entry["keeps"]:
                 raise ValueError(f"axis `{name}` keeps {entry['kept']!r} of {width} units")
             axes[name] = AxisPlan(width, kept, int(entry["unit_size"]), tuple(entry["tied"]))
+        attributes = data["rewrites"] if data.get("format") == 1 else data["attributes"]
         return cls(
             axes=MappingProxyType(axes),
             model_name=data["model"],
             inputs=data["inputs"],
             cost={key: int(value) for key, value in data["cost"].items()},
             full_cost={key: int(value) for key, value in data["full_cost"].items()},
-            rewrites={key: tuple(value) for key, value in data["rewrites"].items()},
+            attributes={key: tuple(value) for key, value in attributes.items()},
             budget=data["budget"],
             method=data["method"],
             seed=data["seed"],
             versions=data["versions"],
-            constraints=data.get("constraints", {}),
+            constraints=data.get("constraints", data.get("wishes", {})),
+            before=tuple(rewrites.from_spec(each) for each in data.get("before", ())),
         )
 
     def __reduce__(self) -> tuple[Callable[[str], Plan], tuple[str]]:
@@ -283,8 +302,10 @@ class Plan:
         return _from_text, (self.to_json(),)
 
     def diff(self, other: Plan) -> str:
-        """Describe how another plan's widths differ from this one's, an axis per line."""
+        """Describe how another plan differs from this one: rewrites, then an axis per line."""
         lines = []
+        if self.before != other.before:
+            lines.append(f"before: {_listed(self.before)} -> {_listed(other.before)}")
         for name in dict.fromkeys([*self.axes, *other.axes]):
             mine, theirs = self.axes.get(name), other.axes.get(name)
             if mine is None or theirs is None:
@@ -301,6 +322,8 @@ class Plan:
         """A table of widths, and the cost."""
         name_width = max([len(name) for name in self.axes] + [4])
         lines = [f"{self.model_name}, by {self.method}"]
+        if self.before:
+            lines.append(f"  before: {_listed(self.before)}")
         for name, axis in self.axes.items():
             share = len(axis.kept) / axis.width
             bar = "█" * round(20 * share)
@@ -322,12 +345,29 @@ def _from_text(text: str) -> Plan:
     return Plan._from_json(json.loads(text))
 
 
-def _costs(graph: ChannelGraph, kept: np.ndarray) -> dict[str, int]:
+def costs_of(graph: ChannelGraph, kept: np.ndarray | None = None) -> dict[str, int]:
+    """Return what a plan says of costs: MACs, parameters, bytes of activations, for one input.
+
+    Args:
+        graph: The network.
+        kept: Which units stay, bool, shape ``[units]``; all of them by default.
+
+    Returns:
+        Costs by name: ``macs``, ``params``, ``activations``.
+    """
     return {
         "macs": graph.macs(kept),
         "params": graph.params(kept),
         "activations": graph.activation_bytes(kept),
     }
+
+
+def _listed(before: Sequence[Rewrite]) -> str:
+    words = []
+    for each in before:
+        values = ", ".join(f"{key}={value!r}" for key, value in each.to_spec().items())
+        words.append(f"{each.name}({values})")
+    return ", ".join(words) or "nothing"
 
 
 def _to_ranges(numbers: Sequence[int]) -> str:

@@ -75,7 +75,7 @@ def test_head_size_in_an_attribute_follows() -> None:
     graph = ww.trace(net, torch.randn(2, 7, 5))
     plan = ww.plan(graph, score=ww.scores.L2(), budget=ww.Macs(0.5))
     small = ww.shrink(net, plan)
-    size = plan.rewrites["head_size"][0]
+    size = plan.attributes["head_size"][0]
     assert size < 6
     assert small.head_size == size
     assert small.qkv.out_features == 3 * 2 * size

@@ -1,4 +1,7 @@
-"""Slice tensors and modules to the indices that are kept, and bring remembered sizes in line."""
+"""Slice tensors and modules by index lists, and bring remembered sizes in line.
+
+An index may be left out, which narrows, or be taken several times, which widens.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,21 @@ def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
 
     Args:
         tensor: Any tensor, also on the meta device; not changed.
-        kept: Per dim the indices to keep, in order, or None for all.
+        kept: Per dim the indices to take, in order and perhaps several times, or None for all.
 
     Returns:
-        A new tensor that shares nothing with the old one, or the old one if nothing is removed.
+        A new tensor that shares nothing with the old one, or the old one if all is as it was.
     """
     new = tensor.detach()
     shape = tuple(
         size if indices is None else len(indices)
         for size, indices in zip(tensor.shape, kept, strict=True)
     )
-    if shape == tensor.shape:
-        return new
     if new.is_meta:
-        return torch.empty(shape, dtype=new.dtype, device="meta")
+        same = shape == tensor.shape
+        return new if same else torch.empty(shape, dtype=new.dtype, device="meta")
     for dim, indices in enumerate(kept):
-        if indices is not None and len(indices) < tensor.shape[dim]:
+        if indices is not None and not np.array_equal(indices, np.arange(tensor.shape[dim])):
             new = new.index_select(dim, torch.as_tensor(indices, device=new.device))
     return new
 
@@ -49,15 +51,15 @@ def narrow_module(
         model: The full module; not changed.
         slots: Per tensor and dim, the unit of every index; see `ChannelGraph.slots`.
         resized: Sizes that attributes repeat, per module path and attribute, in units or constant.
-        kept: Which units stay. Shape ``[units]``, bool.
+        kept: Which units stay: bool, shape ``[units]``. Or how often each is taken: integers.
 
     Returns:
-        A copy of the user's own class, narrower. It shares no memory with `model`.
+        A copy of the user's own class, narrower or wider. It shares no memory with `model`.
     """
 
     def change(name: str, tensor: Tensor) -> Tensor:
         indices = tuple(
-            None if units is None else np.flatnonzero(kept[units])
+            None if units is None else taken(units, kept)
             for units in slots.get(name, (None,) * tensor.dim())
         )
         new = narrow_tensor(tensor, indices)
@@ -73,10 +75,28 @@ def narrow_module(
     return new
 
 
+def taken(units: Ids, kept: np.ndarray) -> Ids:
+    """Return the indices to take along a dim.
+
+    Args:
+        units: The unit of every index of the dim.
+        kept: Which units stay: bool, shape ``[units]``. Or how often each is taken: integers.
+
+    Returns:
+        The indices. Neighbours of one unit (the taps of a pixel shuffle, a map that was flattened)
+        are repeated as a whole, so that every part of the dim stays where it was.
+    """
+    if kept.dtype == bool:
+        return np.flatnonzero(kept[units])
+    runs = np.split(np.arange(len(units)), np.flatnonzero(np.diff(units)) + 1)
+    parts = [np.tile(run, kept[units[run[0]]]) for run in runs if len(run)]
+    return np.concatenate(parts) if parts else np.arange(0)
+
+
 def _resize(
     module: nn.Module, attribute: str, sizes: tuple[Ids | int, ...], kept: np.ndarray
 ) -> None:
-    """Set an attribute to the kept counts, if it holds the full ones. Changes `module`."""
+    """Set an attribute to the counts taken, if it holds the full ones. Changes `module`."""
     full = tuple(size if isinstance(size, int) else len(size) for size in sizes)
     now = tuple(size if isinstance(size, int) else int(kept[size].sum()) for size in sizes)
     value = getattr(module, attribute, None)
@@ -94,6 +114,14 @@ def update_attributes(new: nn.Module, old: nn.Module) -> None:
         new.input_size, new.hidden_size = inputs.shape[1], inputs.shape[0] // gates
         if new.proj_size:
             new.proj_size = new.get_parameter("weight_hh_l0").shape[1]
+        return
+    if isinstance(new, nn.MultiheadAttention) and isinstance(old, nn.MultiheadAttention):
+        # Its width and heads are among the sizes that a trace has seen; these repeat them.
+        new.head_dim = new.embed_dim // new.num_heads
+        if old.kdim == old.embed_dim:
+            new.kdim = new.embed_dim
+        if old.vdim == old.embed_dim:
+            new.vdim = new.embed_dim
         return
     weight, old_weight = getattr(new, "weight", None), getattr(old, "weight", None)
     if not isinstance(weight, Tensor) or not isinstance(old_weight, Tensor):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import nn
 
@@ -46,4 +47,9 @@ class Rewrite(Protocol):
 
     def to_spec(self) -> dict[str, Any]:
         """Return plain values for the plan file, without the name."""
+        ...
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Self:
+        """Build the rewrite from what `to_spec` returned; tuples come back as lists."""
         ...

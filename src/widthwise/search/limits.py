@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from widthwise.errors import ConfigError
 from widthwise.graph import Axis, ChannelGraph
+from widthwise.graph.names import is_named, matching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +57,9 @@ class Limits:
             ConfigError: If a name or glob matches no axis.
         """
         if isinstance(self.min_keep, Mapping):
-            _matches(graph, "min_keep", tuple(self.min_keep))
-        included = None if self.include is None else _matches(graph, "include", self.include)
-        excluded = _matches(graph, "exclude", self.exclude or ())
+            matching(graph, "min_keep", tuple(self.min_keep))
+        included = None if self.include is None else matching(graph, "include", self.include)
+        excluded = matching(graph, "exclude", self.exclude or ())
         return [
             axis
             for axis in graph.axes.values()
@@ -99,7 +98,8 @@ class Limits:
         if not isinstance(self.min_keep, Mapping):
             return self.min_keep
         return max(
-            (ratio for name, ratio in self.min_keep.items() if _named(axis.name, name)), default=0.0
+            (ratio for name, ratio in self.min_keep.items() if isis_named(axis.name, name)),
+            default=0.0,
         )
 
     def widths(self, axis: Axis) -> list[int]:
@@ -107,26 +107,3 @@ class Limits:
         step, floor = self.step(axis), self.floor(axis)
         first = (axis.width - 1) // step * step
         return [axis.width, *range(first, floor - 1, -step)] if floor < axis.width else [axis.width]
-
-
-def _named(name: str, pattern: str) -> bool:
-    return name == pattern or fnmatchcase(name, pattern)
-
-
-def _matches(graph: ChannelGraph, option: str, patterns: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    unknown = []
-    for pattern in patterns:
-        names = {name for name in graph.axes if _named(name, pattern)}
-        found |= names
-        if not names:
-            near = difflib.get_close_matches(pattern, list(graph.axes), n=3)
-            unknown.append(f"    {pattern!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
-    if unknown:
-        raise ConfigError(
-            f"`{option}` names no axis of {graph.model_name}:\n"
-            + "\n".join(unknown)
-            + "\nHint: `print(graph)` lists the axes; an axis has the name of the first layer that "
-            "produces it."
-        )
-    return found

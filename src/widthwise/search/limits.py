@@ -98,7 +98,7 @@ class Limits:
         if not isinstance(self.min_keep, Mapping):
             return self.min_keep
         return max(
-            (ratio for name, ratio in self.min_keep.items() if isis_named(axis.name, name)),
+            (ratio for name, ratio in self.min_keep.items() if is_named(axis.name, name)),
             default=0.0,
         )
 

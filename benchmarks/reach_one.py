@@ -135,7 +135,7 @@ def with_widthwise(model: nn.Module, inputs: Any) -> Iterator[dict[str, Any]]:
     }
     plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5))
     small = ww.shrink(model, plan, verify=False)
-    proof = prove(model, small, graph, plan.mask(graph))
+    proof = prove(model, small, plan)
     row |= {
         "kept_macs": round(plan.macs() / plan.full_macs, 4),
         "proof_error": proof.error,
@@ -146,11 +146,12 @@ def with_widthwise(model: nn.Module, inputs: Any) -> Iterator[dict[str, Any]]:
     for axis in graph.axes.values():
         if axis.frozen is None:
             half[axis.units.start + (axis.width + 1) // 2 : axis.units.stop] = False
-    small = ww.shrink(model, Plan.of(graph, half), verify=False)
+    plan = Plan.of(graph, half)
+    small = ww.shrink(model, plan, verify=False)
     yield {
         "half_params": round(graph.params(half) / graph.params(), 4),
         "half_at_best": round(_at_best(graph) / graph.params(), 4),
-        "half_proof_error": prove(model, small, graph, half).error,
+        "half_proof_error": prove(model, small, plan).error,
     }
 
 

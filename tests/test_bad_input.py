@@ -257,4 +257,4 @@ def test_proof_names_the_first_module_that_differs() -> None:
     with torch.no_grad():
         small[2].weight[0, 0, 0, 0] += 1
     with pytest.raises(ww.errors.ProofError, match="first in `2`"):
-        prove(model, small, ww.trace(model, IMAGE), plan.mask(ww.trace(model, IMAGE)))
+        prove(model, small, plan)

@@ -15,7 +15,7 @@ import torchvision
 from torch import nn
 
 import widthwise as ww
-from widthwise.plans import costs_of
+from widthwise.cost import costs_of
 
 
 def net(width: int = 8) -> nn.Module:

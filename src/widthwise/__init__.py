@@ -11,7 +11,7 @@ from widthwise.plans import Plan
 from widthwise.rewrites import widen
 from widthwise.search import scores
 from widthwise.search.planning import plan
-from widthwise.shrinking import carry_optimizer, load, save, shrink
+from widthwise.shrinking import Proof, carry_optimizer, load, prove, save, shrink
 
 __all__ = [
     "Axis",
@@ -20,12 +20,14 @@ __all__ = [
     "Memory",
     "Params",
     "Plan",
+    "Proof",
     "__version__",
     "carry_optimizer",
     "errors",
     "load",
     "methods",
     "plan",
+    "prove",
     "rewrites",
     "save",
     "scores",

@@ -147,19 +147,33 @@ def nothing_to_prove(where: str) -> ProofError:
     return ProofError(
         f"The full network itself puts out NaN or infinite values, first in `{where}`.\n"
         "Why: the proof compares it with the narrow network, and NaN equals nothing.\n"
-        "Hint: check the weights; a run that diverged leaves such a checkpoint. "
-        "`shrink(model, plan, verify=False)` slices without the proof."
+        "Hint: check the weights, a run that diverged leaves such a checkpoint; or pass inputs "
+        "that the network is made for (`shrink(model, plan, example_inputs=...)`), for a plan from "
+        "a file is proven on noise. `verify=False` slices without the proof."
     )
 
 
-def proof_failed(where: str, error: float, tolerance: float) -> ProofError:
-    """Masked and shrunk network disagree."""
+def proof_failed(
+    where: str, error: float, tolerance: float, failure: BaseException | None = None
+) -> ProofError:
+    """Masked and shrunk network disagree, or the shrunk one does not even run."""
+    raised = f"The shrunk network raises {type(failure).__name__}: {failure}\n" if failure else ""
     return ProofError(
         f"The shrunk network differs from the masked network, first in `{where}`: "
-        f"relative error {error:.2e}, allowed {tolerance:.0e}.\n"
+        f"relative error {error:.2e}, allowed {tolerance:.0e}.\n{raised}"
         "Why: every cut is proven on the example inputs, so that no wrong cut goes unnoticed.\n"
         f"Hint: exclude the axes around `{where}` (`exclude=[...]`) and report the model, or look "
         "at the result with `shrink(model, plan, verify=False)`."
+    )
+
+
+def rewrite_failed(rewrite: str, where: str, error: float, tolerance: float) -> ProofError:
+    """A rewritten network and its reference disagree."""
+    return ProofError(
+        f"The network rewritten by `{rewrite}` differs from its reference, first in `{where}`: "
+        f"relative error {error:.2e}, allowed {tolerance:.0e}.\n"
+        "Why: a rewrite says which network it equals, and that is checked before anything is cut.\n"
+        "Hint: report the model; `verify=False` goes on without the proof."
     )
 
 

@@ -15,7 +15,7 @@ import torch
 
 from widthwise import errors, rewrites
 from widthwise._version import __version__
-from widthwise.cost import Budget
+from widthwise.cost import BUDGETS, Budget, costs_of
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
 from widthwise.rewrites import Rewrite
@@ -53,7 +53,7 @@ class Plan:
         model_name: Class name of the network.
         inputs: Shapes and dtypes of the example inputs, as nested JSON.
         constraints: What the trace was asked to freeze and to tie; empty for nothing.
-        cost: MACs, parameters and activation bytes of the narrow network, for one input.
+        cost: What the narrow network costs for one input, by the names of `cost.BUDGETS`.
         full_cost: The same of the user's own network, before any rewrite.
         attributes: Sizes that the user's modules remember and that change, such as a head size, by
             dotted name.
@@ -69,8 +69,8 @@ class Plan:
     axes: Mapping[str, AxisPlan]
     model_name: str
     inputs: Mapping[str, Any]
-    cost: Mapping[str, int]
-    full_cost: Mapping[str, int]
+    cost: Mapping[str, float]
+    full_cost: Mapping[str, float]
     attributes: Mapping[str, tuple[int, ...]]
     budget: Mapping[str, float | str]
     method: str
@@ -90,7 +90,7 @@ class Plan:
         method: str = "by hand",
         seed: int | None = None,
         before: Sequence[Rewrite] = (),
-        full_cost: Mapping[str, int] | None = None,
+        full_cost: Mapping[str, float] | None = None,
     ) -> Plan:
         """Make a plan from a mask.
 
@@ -159,20 +159,20 @@ class Plan:
     @property
     def full_macs(self) -> int:
         """MACs of the full network for one input."""
-        return self.full_cost["macs"]
+        return int(self.full_cost["macs"])
 
     @property
     def full_params(self) -> int:
         """Parameters of the full network."""
-        return self.full_cost["params"]
+        return int(self.full_cost["params"])
 
     def macs(self) -> int:
         """Return the MACs of the narrow network for one input."""
-        return self.cost["macs"]
+        return int(self.cost["macs"])
 
     def params(self) -> int:
         """Return the parameters of the narrow network."""
-        return self.cost["params"]
+        return int(self.cost["params"])
 
     def mask(self, graph: ChannelGraph) -> np.ndarray:
         """Return which units of a graph this plan keeps. Shape ``[units]``, bool.
@@ -286,8 +286,8 @@ class Plan:
             axes=MappingProxyType(axes),
             model_name=data["model"],
             inputs=data["inputs"],
-            cost={key: int(value) for key, value in data["cost"].items()},
-            full_cost={key: int(value) for key, value in data["full_cost"].items()},
+            cost={key: _number(value) for key, value in data["cost"].items()},
+            full_cost={key: _number(value) for key, value in data["full_cost"].items()},
             attributes={key: tuple(value) for key, value in attributes.items()},
             budget=data["budget"],
             method=data["method"],
@@ -331,13 +331,12 @@ class Plan:
                 f"  {name:<{name_width}}  {axis.width:>5} -> {len(axis.kept):>5}  "
                 f"{share:>4.0%}  {bar}"
             )
-        for key, unit in (
-            ("macs", "MACs"),
-            ("params", "parameters"),
-            ("activations", "bytes of activations"),
-        ):
-            before, after = self.full_cost[key], self.cost[key]
-            lines.append(f"  {before:,} -> {after:,} {unit} ({after / max(before, 1):.1%})")
+        for key, kind in BUDGETS.items():
+            # A file of an older version counts fewer quantities.
+            if key in self.full_cost and key in self.cost:
+                before, after = self.full_cost[key], self.cost[key]
+                part = f"{after / max(before, 1):.1%}"
+                lines.append(f"  {before:,} -> {after:,} {kind.title} ({part})")
         return "\n".join(lines)
 
 
@@ -345,21 +344,10 @@ def _from_text(text: str) -> Plan:
     return Plan._from_json(json.loads(text))
 
 
-def costs_of(graph: ChannelGraph, kept: np.ndarray | None = None) -> dict[str, int]:
-    """Return what a plan says of costs: MACs, parameters, bytes of activations, for one input.
-
-    Args:
-        graph: The network.
-        kept: Which units stay, bool, shape ``[units]``; all of them by default.
-
-    Returns:
-        Costs by name: ``macs``, ``params``, ``activations``.
-    """
-    return {
-        "macs": graph.macs(kept),
-        "params": graph.params(kept),
-        "activations": graph.activation_bytes(kept),
-    }
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return value
 
 
 def _listed(before: Sequence[Rewrite]) -> str:

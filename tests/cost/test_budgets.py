@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import widthwise as ww
-from widthwise.cost import BUDGETS, Budget, costs, full_cost, limit
+from widthwise.cost import BUDGETS, Budget, costs_of, full_cost, limit
 
 
 @pytest.fixture
@@ -55,6 +55,6 @@ def test_every_budget_is_registered_by_its_name(graph: ww.ChannelGraph) -> None:
     """The registry makes each budget from its name, and costs are told by the same names."""
     assert list(BUDGETS) == ["macs", "params", "memory"]
     assert all(kind.name == name and kind.title for name, kind in BUDGETS.items())
-    found = costs(graph, graph.everything)
+    found = costs_of(graph)
     assert found == {name: full_cost(kind(0.5), graph) for name, kind in BUDGETS.items()}
     assert found["params"] == 516

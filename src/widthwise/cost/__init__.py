@@ -19,17 +19,18 @@ BUDGETS: Mapping[str, type[Macs | Params | Memory]] = MappingProxyType(
 """Every budget by the name of its quantity, as recipes, the command line and plans know it."""
 
 
-def costs(graph: ChannelGraph, kept: np.ndarray) -> dict[str, float]:
-    """Count every quantity that can be budgeted.
+def costs_of(graph: ChannelGraph, kept: np.ndarray | None = None) -> dict[str, float]:
+    """Count every quantity that can be budgeted, for one input.
 
     Args:
         graph: The network.
-        kept: Which units stay, bool, shape ``[units]``.
+        kept: Which units stay, bool, shape ``[units]``; all of them by default.
 
     Returns:
-        A cost per quantity, by name.
+        A cost per quantity, by the names of `BUDGETS`.
     """
+    kept = graph.everything if kept is None else kept
     return {name: kind("100%").cost(graph, kept) for name, kind in BUDGETS.items()}
 
 
-__all__ = ["BUDGETS", "Budget", "Macs", "Memory", "Params", "costs", "full_cost", "limit"]
+__all__ = ["BUDGETS", "Budget", "Macs", "Memory", "Params", "costs_of", "full_cost", "limit"]

@@ -26,7 +26,7 @@ def random_shift(images: Tensor, *, pixels: int, seed: int) -> Tensor:
     """
     count, _, height, width = images.shape
     # Drawn on the CPU: generators of different devices give different numbers for one seed.
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     top, left = torch.randint(0, 2 * pixels + 1, (2, count), generator=generator)
     padded = functional.pad(images, (pixels, pixels, pixels, pixels))
     # A view of every crop there is: [b, c, offsets, offsets, h, w].
@@ -50,7 +50,31 @@ def random_flip(images: Tensor, *, seed: int) -> Tensor:
         >>> sorted(random_flip(images, seed=0)[:, 0, 0].unique(dim=0).tolist())
         [[1, 2], [2, 1]]
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     mirrored = torch.rand(len(images), generator=generator) < 0.5
     where = mirrored.to(images.device).reshape(-1, 1, 1, 1)
     return torch.where(where, images.flip(-1), images)
+
+
+def random_orientation(images: Tensor, *, seed: int) -> Tensor:
+    """Mirror every image left to right, top to bottom and along its diagonal, each or not.
+
+    That makes each of the eight orientations of a square equally likely.
+
+    Args:
+        images: Shape ``[b, c, n, n]``. Not changed.
+        seed: Determines the orientations completely.
+
+    Returns:
+        A new tensor of the same shape and dtype.
+
+    Example:
+        >>> images = torch.arange(4).reshape(1, 1, 2, 2).repeat(200, 1, 1, 1)
+        >>> len(random_orientation(images, seed=0).unique(dim=0))
+        8
+    """
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    chosen = (torch.rand(3, len(images), 1, 1, 1, generator=generator) < 0.5).to(images.device)
+    images = torch.where(chosen[0], images.flip(-1), images)
+    images = torch.where(chosen[1], images.flip(-2), images)
+    return torch.where(chosen[2], images.transpose(-1, -2), images)

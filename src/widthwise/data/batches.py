@@ -6,15 +6,15 @@ and no random state has to be stored. The number of workers changes nothing but 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from widthwise.data.arrays import Batch, Images, Split
+from widthwise.data.arrays import Batch, Split
 from widthwise.errors import ConfigError, DataError
 
 __all__ = ["Batch", "derived_seed", "eval_batches", "train_batches"]
@@ -36,26 +36,46 @@ def derived_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
+class Numbered(Protocol):
+    """Anything that can be had in batches, by numbers; `widthwise.data.arrays.Images` is one."""
+
+    def __len__(self) -> int:
+        """Count the items."""
+        ...
+
+    def batch(self, numbers: Sequence[int], *, seed: int | None) -> Any:
+        """Give some of the items.
+
+        Args:
+            numbers: Which, from 0, in this order.
+            seed: Decides, with the number of an item, what is random about it; None to test.
+
+        Returns:
+            A batch.
+        """
+        ...
+
+
 class Wanted(NamedTuple):
     """What a batch consists of. Workers get the seed with it, so they need not know the epoch."""
 
     numbers: list[int]
     """Numbers of the images."""
     seed: int | None
-    """See `Images.batch`."""
+    """See `Numbered.batch`."""
 
 
-class BatchesOf(Dataset[Batch | DataError]):
+class BatchesOf(Dataset[Any]):
     """A split that is indexed by whole batches.
 
     Args:
-        split: The images and labels.
+        split: The items.
     """
 
-    def __init__(self, split: Images) -> None:
+    def __init__(self, split: Numbered) -> None:
         self.split = split
 
-    def __getitem__(self, wanted: Wanted) -> Batch | DataError:
+    def __getitem__(self, wanted: Wanted) -> Any:
         # An error that is raised in a worker arrives wrapped into the worker's traceback.
         try:
             return self.split.batch(wanted.numbers, seed=wanted.seed)
@@ -137,7 +157,7 @@ class EpochSampler(Sampler[Wanted]):
 class Batches(DataLoader[Any]):
     """A loader that raises the errors of its workers as they were."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, DataError):
                 raise batch
@@ -145,8 +165,8 @@ class Batches(DataLoader[Any]):
 
 
 def train_batches(
-    split: Images, *, batch_size: int, seed: int, workers: int = 0
-) -> DataLoader[Batch]:
+    split: Numbered, *, batch_size: int, seed: int, workers: int = 0
+) -> DataLoader[Any]:
     """Load a split in an order that changes with the epoch; the incomplete last batch is dropped.
 
     Args:
@@ -157,7 +177,7 @@ def train_batches(
             and get none.
 
     Returns:
-        A loader of `Batch`.
+        A loader of what `split.batch` gives.
 
     Raises:
         DataError: If a batch is larger than the split.
@@ -172,7 +192,7 @@ def train_batches(
     return _loader(split, EpochSampler(len(split), batch_size=batch_size, seed=seed), workers)
 
 
-def eval_batches(split: Images, *, batch_size: int, workers: int = 0) -> DataLoader[Batch]:
+def eval_batches(split: Numbered, *, batch_size: int, workers: int = 0) -> DataLoader[Any]:
     """Load a split once, in order and completely.
 
     Args:
@@ -181,12 +201,12 @@ def eval_batches(split: Images, *, batch_size: int, workers: int = 0) -> DataLoa
         workers: As of `train_batches`.
 
     Returns:
-        A loader of `Batch`.
+        A loader of what `split.batch` gives.
     """
     return _loader(split, InOrder(len(split), batch_size=batch_size), workers)
 
 
-def _loader(split: Images, sampler: Sampler[Wanted], workers: int) -> DataLoader[Batch]:
+def _loader(split: Numbered, sampler: Sampler[Wanted], workers: int) -> DataLoader[Any]:
     workers = 0 if isinstance(split, Split) else workers
     return Batches(
         BatchesOf(split),

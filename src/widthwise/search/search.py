@@ -15,7 +15,7 @@ from typing import Any, Self, TypedDict, cast
 from torch import nn
 from torch.optim import Optimizer
 
-from widthwise.cost import Budget, full_cost, limit
+from widthwise.cost import Budget, costs_of, full_cost, limit
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.plans import Plan
@@ -184,7 +184,13 @@ class Search:
             self._graph, self._handle.importance(), self._budgets, self._limits, full=self._full
         )
         plan = Plan.of(
-            self._graph, kept, budgets=self._budgets, method=self._method, seed=self._seed
+            self._graph,
+            kept,
+            budgets=self._budgets,
+            method=self._method,
+            seed=self._seed,
+            before=self._before,
+            full_cost=costs_of(self._full),
         )
         self._handle.detach()
         try:

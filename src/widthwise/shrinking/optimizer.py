@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -9,7 +11,7 @@ from torch.optim import Optimizer
 from widthwise.errors import PlanError
 from widthwise.network.narrowing import narrow_tensor
 from widthwise.plans import Plan
-from widthwise.shrinking.slicing import graph_of
+from widthwise.shrinking.rewriting import inputs_of, rewritten
 
 
 def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, plan: Plan) -> None:
@@ -42,7 +44,7 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
         >>> optimizer.state[small[0].weight]["momentum_buffer"].shape
         torch.Size([4, 3, 3, 3])
     """
-    graph = graph_of(model, plan)
+    _, graph, _ = rewritten(model, replace(plan, before=()), inputs_of(plan), verify=False)
     kept = plan.mask(graph)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     narrow = dict(small.named_parameters())

@@ -39,11 +39,13 @@ class Notes:
         outputs: What modules put out, and what decisions were made from.
         numbers: The numbers that operators computed with, by operator.
         decisions: Indices and masks that operators made of real numbers, by operator.
+        failure: What the forward raised, if it did.
     """
 
     outputs: Outputs = field(default_factory=list)
     numbers: list[tuple[Any, tuple[float, ...]]] = field(default_factory=list)
     decisions: list[tuple[Any, list[Tensor]]] = field(default_factory=list)
+    failure: Exception | None = None
 
 
 def run_narrow(model: nn.Module, inputs: Inputs) -> Notes:
@@ -58,7 +60,8 @@ def run_narrow(model: nn.Module, inputs: Inputs) -> Notes:
     """
     notes = Notes()
     frames = Frames(model)
-    _run(model, inputs, notes.outputs, Tensor.clone, frames.follow(), _Noting(notes, frames))
+    noting = _Noting(notes, frames)
+    notes.failure = _run(model, inputs, notes.outputs, Tensor.clone, frames.follow(), noting)
     return notes
 
 
@@ -182,8 +185,8 @@ def _run(
     found: Outputs,
     take: Callable[[Tensor], Tensor],
     *contexts: AbstractContextManager[object],
-) -> None:
-    """Run a network in evaluation mode, and add what its modules put out to what was found."""
+) -> Exception | None:
+    """Add what the modules of a network put out, in evaluation mode; return what it raised."""
 
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
         def note(_: nn.Module, __: object, result: object) -> None:
@@ -205,13 +208,15 @@ def _run(
             stack.enter_context(context)
         try:
             inputs.call(model.eval())
-        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        except Exception as error:
             # A wrong cut may not even run; what came before tells where it went wrong.
             found.append((f"what follows `{found[-1][0] if found else 'the input'}`", []))
             found.append((f"{type(error).__name__}: {error}", []))
+            return error
         finally:
             for handle in handles:
                 handle.remove()
+    return None
 
 
 @contextmanager
@@ -301,10 +306,11 @@ def _pick(tensor: Tensor, label: Label, stays: np.ndarray) -> Tensor:
 def _place(result: Tensor, out: Tensor, label: Label, stays: np.ndarray) -> Tensor:
     if result.shape == out.shape:
         return result
+    home = out.device
     places = [
-        torch.arange(size) if ids is None else torch.as_tensor(np.flatnonzero(stays[ids]))
+        torch.as_tensor(np.arange(size) if ids is None else np.flatnonzero(stays[ids]), device=home)
         for size, ids in zip(out.shape, label, strict=True)
     ]
     full = torch.zeros_like(out)
-    full[torch.meshgrid(*(place.to(out.device) for place in places), indexing="ij")] = result
+    full[torch.meshgrid(*places, indexing="ij")] = result
     return full

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
-from widthwise.graph import ChannelGraph, trace
-from widthwise.graph.constraints import Constraints
-from widthwise.network.copying import named_tensors
-from widthwise.network.inputs import Inputs
 from widthwise.network.narrowing import narrow_module
 from widthwise.plans import Plan
-from widthwise.shrinking.proof import prove
+from widthwise.shrinking.comparing import compare_cut, telling
+from widthwise.shrinking.rewriting import has_values, inputs_of, rewritten
 
 
-def shrink(model: nn.Module, plan: Plan, *, verify: bool = True) -> nn.Module:
+def shrink(
+    model: nn.Module, plan: Plan, *, verify: bool = True, example_inputs: Any = None
+) -> nn.Module:
     """Return a narrower copy of a network, and prove that it computes the same.
 
     Every parameter and buffer is sliced to the indices of kept units, and the integer attributes of
     known layers (``in_channels``, ``groups``, ...) follow. The proof runs the full
     network with the consumers of removed channels zeroed, and the narrow network, on the example
-    inputs.
+    inputs; `prove` returns it. Where the plan begins with rewrites, they are done first, and proven
+    against the networks they must equal.
 
     Args:
-        model: The full network, with the weights to keep; not changed. A network on the meta device
-            is narrowed without a proof, for there is nothing to compute with.
+        model: The full network, with the weights to keep; not changed. Where the plan begins with
+            rewrites, this is the user's own network, before them; or the very one, rewritten
+            already, that the plan was made from. A network on the meta device is narrowed without
+            a proof, for there is nothing to compute with.
         plan: Made for this network, by `plan`, by a search, or loaded from a file.
         verify: Prove the result. Takes two to three forward passes.
+        example_inputs: What to prove on, as for `trace`; see `prove`. By default the example that
+            was traced.
 
     Returns:
         A new module of the same class, in the same mode, that shares no memory with `model`.
@@ -33,6 +39,7 @@ def shrink(model: nn.Module, plan: Plan, *, verify: bool = True) -> nn.Module:
     Raises:
         PlanError: If the plan was made for another network.
         ProofError: If the narrow network computes something else; names the first module that does.
+        TraceError: If a plan without its graph meets a network that cannot be traced.
 
     Example:
         >>> import torch, widthwise as ww
@@ -45,18 +52,10 @@ def shrink(model: nn.Module, plan: Plan, *, verify: bool = True) -> nn.Module:
           (1): Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1))
         )
     """
-    graph = graph_of(model, plan)
+    inputs = inputs_of(plan, example_inputs)
+    network, graph, _ = rewritten(model, plan, inputs, verify=verify)
     kept = plan.mask(graph)
-    small = narrow_module(model, graph.slots, graph.resized, kept)
-    if verify and not any(tensor.is_meta for _, tensor in named_tensors(model)):
-        prove(model, small, graph, kept)
+    small = narrow_module(network, graph.slots, graph.resized, kept)
+    if verify and has_values(network):
+        compare_cut(network, small, graph, kept, telling(inputs)[0])
     return small
-
-
-def graph_of(model: nn.Module, plan: Plan) -> ChannelGraph:
-    """Return the graph a plan was made from, or trace the network again as the plan says."""
-    if plan.graph is not None and plan.graph.is_of(model):
-        return plan.graph
-    constraints = Constraints.from_spec(plan.constraints)
-    inputs = Inputs.from_spec(dict(plan.inputs))
-    return trace(model, inputs, freeze=constraints.freeze, tie=constraints.tie)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from widthwise.tasks.classification.settings import ClassificationSettings
+from widthwise.tasks.denoising.settings import DenoisingSettings
 
 TASKS: dict[str, type] = {
     "classification": ClassificationSettings,
+    "denoising": DenoisingSettings,
 }
 """Name in a recipe -> the record of its settings, whose ``open()`` gives the task. Importing them
 is cheap: a task is imported when it is opened."""

@@ -88,7 +88,7 @@ def test_the_proof_is_not_turned_by_rounding() -> None:
     graph = ww.trace(model, torch.zeros(64, 6))
     plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Params(0.6))
     small = ww.shrink(model, plan, verify=False)
-    assert prove(model, small, graph, plan.mask(graph)).dtype is torch.float32
+    assert prove(model, small, plan).dtype is torch.float32
 
 
 def test_the_proof_sees_a_wrong_decision() -> None:
@@ -101,4 +101,4 @@ def test_the_proof_sees_a_wrong_decision() -> None:
     with torch.no_grad():
         small.score.bias.add_(1e-3)
     with pytest.raises(ww.errors.ProofError, match="score"):
-        prove(model, small, graph, plan.mask(graph))
+        prove(model, small, plan)

@@ -144,7 +144,7 @@ def test_budgets_refer_to_the_users_own_network() -> None:
     assert check["excess"] == pytest.approx(check["cost_fraction"] - 1)
     assert not search.done
     _, plan = search.finish()
-    assert plan.macs() <= full.macs()
+    assert plan.macs() <= full.macs() == plan.full_macs
     assert plan.widths["0"] == 4
     with pytest.raises(ww.errors.BudgetError, match=f"of {full.macs():,}"):
         searched(full=full, budgets=[ww.Macs(0.2)])

@@ -1,0 +1,1 @@
+"""Denoising: what a photograph showed before noise was added."""

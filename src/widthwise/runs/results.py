@@ -57,6 +57,12 @@ class ArmResult:
     teacher: str | None = None
     """Name of the arm it was distilled from."""
 
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> ArmResult:
+        """Read what `dataclasses.asdict` makes of it."""
+        before = spec.get("before")
+        return cls(**{**spec, "before": None if before is None else Before(**before)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class FullNetwork:
@@ -138,7 +144,7 @@ class Results:
             measures=tuple(Measure.from_spec(measure) for measure in spec["measures"]),
             test_items=spec["test_items"],
             full=FullNetwork(**spec["full"]),
-            arms=tuple(_arm(arm) for arm in spec["arms"]),
+            arms=tuple(ArmResult.from_spec(arm) for arm in spec["arms"]),
         )
 
 
@@ -174,8 +180,3 @@ def read_results(folder: Path) -> Results | None:
         hint = "delete it and resume; it is made again."
         raise damaged(path, f"{type(error).__name__}: {error}", hint) from error
     return results
-
-
-def _arm(spec: Mapping[str, Any]) -> ArmResult:
-    before = spec.get("before")
-    return ArmResult(**{**spec, "before": None if before is None else Before(**before)})

@@ -6,8 +6,9 @@ from typing import Any
 
 from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
+from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
 
-METHODS: Mapping[str, type[Any]] = MappingProxyType({"dhp": DhpSettings})
+METHODS: Mapping[str, type[Any]] = MappingProxyType({"dhp": DhpSettings, "lw_dna": LwDnaSettings})
 """The settings of every method, by the name that recipes choose it by."""
 
-__all__ = ["METHODS", "Bench", "DhpSettings", "Found", "Method", "dhp"]
+__all__ = ["METHODS", "Bench", "DhpSettings", "Found", "LwDnaSettings", "Method", "dhp", "lw_dna"]

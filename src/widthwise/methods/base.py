@@ -27,6 +27,10 @@ class Bench(Protocol):
         """Build the user's own network with fresh weights, the same at every call."""
         ...
 
+    def build(self) -> nn.Module:
+        """Build the user's own network with whatever weights the generator gives."""
+        ...
+
     def batch(self) -> tuple[Any, Any]:
         """Return one training batch, ``(inputs, target)``, as the network is trained on it."""
         ...

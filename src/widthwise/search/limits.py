@@ -90,11 +90,12 @@ class Limits:
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""
-        floor = min(max(self.min_width, math.ceil(self._ratio(axis) * axis.width)), axis.width)
+        floor = min(max(self.min_width, _ceil(self.keep_ratio(axis) * axis.width)), axis.width)
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)
 
-    def _ratio(self, axis: Axis) -> float:
+    def keep_ratio(self, axis: Axis) -> float:
+        """Return the keep ratio that an axis has at least: the largest whose name matches."""
         if not isinstance(self.min_keep, Mapping):
             return self.min_keep
         return max(
@@ -107,3 +108,8 @@ class Limits:
         step, floor = self.step(axis), self.floor(axis)
         first = (axis.width - 1) // step * step
         return [axis.width, *range(first, floor - 1, -step)] if floor < axis.width else [axis.width]
+
+
+def _ceil(share: float) -> int:
+    # 0.55 of 100 is 55, though the product is 55.00000000000001.
+    return math.ceil(share * (1 - 1e-12))

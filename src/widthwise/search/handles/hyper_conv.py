@@ -48,6 +48,8 @@ class HyperConv:
         searched: Units whose axes may be narrowed, bool, shape ``[u]``; all free ones by default.
         embedding_dim: Length of the embedding of a pair of units; ``m`` in the paper.
         seed: Seed of latents and hypernetwork. The global random state is not touched.
+        trained: Whether the hypernetwork is trained, or only the latents need gradients, which
+            takes much less memory.
 
     Raises:
         SearchError: If no weight can be generated, if a weight is already parametrized, or if
@@ -62,6 +64,7 @@ class HyperConv:
         searched: np.ndarray | None = None,
         embedding_dim: int = 8,
         seed: int = 1,
+        trained: bool = True,
     ) -> None:
         self.model = model
         owners = _owners(model, graph, graph.free if searched is None else searched)
@@ -85,9 +88,10 @@ class HyperConv:
             dtype=dtype,
         )
         self.latents = self._hypernetwork.latents
-        used = np.concatenate([np.concatenate([x.rows, x.columns]) for x in layers])
-        self.driven = np.zeros(graph.unit_count, dtype=bool)
-        self.driven[used[used < graph.unit_count]] = True
+        if not trained:
+            self._hypernetwork.requires_grad_(False)
+            self.latents.requires_grad_(True)
+        self.driven = _driven(owners, graph)
         self._sites = [
             _Site(module, index)
             for index, (_, holders) in enumerate(owners.values())
@@ -121,6 +125,25 @@ class HyperConv:
         """Store the generated weights in the network's own parameters."""
         for site in self._sites:
             site.parameter.copy_(self._hypernetwork.weight(site.index))
+
+
+def driven_units(
+    graph: ChannelGraph, model: nn.Module, searched: np.ndarray | None = None
+) -> np.ndarray:
+    """Tell which units take part in a weight that can be generated, without generating any.
+
+    Args:
+        graph: Trace of ``model``.
+        model: The network; not changed.
+        searched: Units whose axes may be narrowed, bool, shape ``[u]``; all free ones by default.
+
+    Returns:
+        Bool, shape ``[u]``.
+
+    Raises:
+        SearchError: If a weight is already parametrized.
+    """
+    return _driven(_owners(model, graph, graph.free if searched is None else searched), graph)
 
 
 class Generated(nn.Module):
@@ -199,6 +222,15 @@ def _owners(model: nn.Module, graph: ChannelGraph, searched: np.ndarray) -> _Own
                 # Shared with something that reads the stored value, such as an embedding.
                 refused.add(name)
     return {name: owner for name, owner in owners.items() if name not in refused}
+
+
+def _driven(owners: _Owners, graph: ChannelGraph) -> np.ndarray:
+    driven = np.zeros(graph.unit_count, dtype=bool)
+    for name in owners:
+        for units in graph.slots[name][:2]:
+            if units is not None:
+                driven[units] = True
+    return driven
 
 
 def _any(units: np.ndarray | None, chosen: np.ndarray) -> bool:

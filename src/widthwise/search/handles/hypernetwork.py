@@ -96,7 +96,8 @@ class PairGroup(nn.Module):
             [_full((x.pairs,), math.sqrt(3 / (embedding_dim * x.fan_in * taps))) for x in layers]
         )
         self.b0 = nn.Parameter(_full((pairs,)))
-        self.w1 = nn.Parameter(_uniform(pairs, embedding_dim, generator=generator) * math.sqrt(3))
+        w1 = _uniform(pairs, embedding_dim, generator=generator)
+        self.w1 = nn.Parameter(w1.mul_(math.sqrt(3)))
         self.b1 = nn.Parameter(_full((pairs, embedding_dim)))
         w2 = _uniform(pairs, embedding_dim, taps, generator=generator)
         self.w2 = nn.Parameter(w2.mul_(bound[:, None, None]))

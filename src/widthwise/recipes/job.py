@@ -177,13 +177,19 @@ class SearchJob:
         self.workshop.save(found.network, found.plan, folder)
         if self.recipe.carry_optimizer and found.optimizer is not None and is_leader():
             write_tensors(folder / _OPTIMIZER, found.optimizer.state_dict())
-        plan = found.plan
-        self.progress.stage_ends(f"cut to {plan.macs() / plan.full_macs:.1%} of the MACs")
         bench = self._benches.get(stage.name)
+        reached = None if bench is None else bench.reached
+        epochs = len(self.workshop.epochs(stage.name))
+        share = found.plan.macs() / found.plan.full_macs
+        text = f"{'reached the budget, cut' if reached else 'cut'} to {share:.1%} of the MACs"
+        if epochs:
+            self.progress.stage_ends(text)
+        else:
+            self.progress.note(f"{arm.title}: {text}")
         return {
-            "epochs": len(self.workshop.epochs(stage.name)),
+            "epochs": epochs,
             "seconds": round(self.workshop.seconds(stage.name), 3),
-            "reached": None if bench is None else bench.reached,
+            "reached": reached,
         }
 
     def _train(self, arm: Arm) -> Mapping[str, Any]:

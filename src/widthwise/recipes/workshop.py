@@ -151,6 +151,10 @@ class SearchBench:
         """Build the user's own network with fresh weights, the same at every call."""
         return self._setting.fresh()
 
+    def build(self) -> nn.Module:
+        """Build the user's own network with whatever weights the generator gives."""
+        return self._setting.build()
+
     def batch(self) -> tuple[Any, Any]:
         """Return one training batch; the same at every call."""
         return self._workshop.task.batch(self._workshop.recipe.seed)

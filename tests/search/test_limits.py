@@ -56,6 +56,15 @@ def test_a_floor_is_aligned_upwards() -> None:
     assert Limits(min_width=7, min_keep=0.1).floor(axis) == 7
 
 
+def test_a_share_that_is_whole_is_not_rounded_up() -> None:
+    """55 % of 100 units are 55, though the product of the two floats is a little more."""
+    graph = ww.trace(nn.Sequential(nn.Conv2d(3, 100, 1), nn.Conv2d(100, 2, 1)), IMAGE)
+    axis = graph.axes["0"]
+    assert 0.55 * 100 > 55
+    assert Limits(min_keep=0.55).floor(axis) == 55
+    assert Limits(min_keep=0.551).floor(axis) == 56
+
+
 def test_a_keep_ratio_per_name_is_the_largest_that_matches() -> None:
     """Several names or globs may match an axis; axes that none matches have no floor."""
     graph = ww.trace(chain(), IMAGE)

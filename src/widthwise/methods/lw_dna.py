@@ -160,12 +160,10 @@ class LwDnaSettings:
         for axis in limits.axes(own):
             wide = graph.axes.get(axis.name)
             if wide is not None and wide.frozen is None:
-                of_wide = limits.keep_ratio(axis) * axis.width / wide.width
-                keep[axis.name] = max(of_wide, self.rho, self.tau if axis.name in last else 0.0)
+                floor = limits.floor(axis) / wide.width
+                keep[axis.name] = max(floor, self.rho, self.tau if axis.name in last else 0.0)
         others = [n for n, axis in graph.axes.items() if axis.frozen is None and n not in keep]
-        return Limits(
-            min_width=limits.min_width, min_keep=keep, round_to=limits.round_to, exclude=others
-        )
+        return Limits(min_keep=keep, round_to=limits.round_to, exclude=others)
 
     def _require_reachable(
         self, graph: ChannelGraph, budgets: Sequence[Budget], floors: Limits, own: ChannelGraph
@@ -179,7 +177,7 @@ class LwDnaSettings:
                 f"Widths are those of the network {self.widen:g} times as wide, of which every "
                 f"axis keeps `rho`={self.rho:g}, and {last} at least `tau`={self.tau:g}: lower "
                 "these, or `widen`."
-            ) from error
+            ) from None
 
 
 def lw_dna(

@@ -90,12 +90,11 @@ class Limits:
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""
-        floor = min(max(self.min_width, _ceil(self.keep_ratio(axis) * axis.width)), axis.width)
+        floor = min(max(self.min_width, _ceil(self._ratio(axis) * axis.width)), axis.width)
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)
 
-    def keep_ratio(self, axis: Axis) -> float:
-        """Return the keep ratio that an axis has at least: the largest whose name matches."""
+    def _ratio(self, axis: Axis) -> float:
         if not isinstance(self.min_keep, Mapping):
             return self.min_keep
         return max(

@@ -136,12 +136,9 @@ class LatentGradient:
         def move(value: Any) -> Any:
             return value.to(device) if isinstance(value, Tensor) else value
 
-        try:
-            inputs, target = self.batch
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"A batch is a pair (inputs, target), got {_described(self.batch)}."
-            ) from error
+        if not isinstance(self.batch, tuple | list) or len(self.batch) != 2:
+            raise ConfigError(f"A batch is a pair (inputs, target), got {_described(self.batch)}.")
+        inputs, target = self.batch
         return Inputs.of(inputs).map(move), tree_map(move, target)
 
 

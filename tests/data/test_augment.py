@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from widthwise.data.augment import random_flip, random_shift
+from widthwise.data.augment import random_flip, random_orientation, random_shift
 
 
 def slow_shift(image: Tensor, down: int, right: int) -> Tensor:
@@ -107,3 +107,14 @@ def test_the_global_generator_is_left_alone() -> None:
         random_shift(torch.rand(2, 1, 4, 4, generator=torch.Generator()), pixels=1, seed=0), seed=0
     )
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_orientations_are_equally_likely_and_decided_by_the_seed() -> None:
+    """Each of the eight comes about as often; the same seed gives the same ones."""
+    square = torch.arange(9).reshape(1, 1, 3, 3).repeat(800, 1, 1, 1)
+    turned = random_orientation(square, seed=3)
+    _, counts = turned.unique(dim=0, return_counts=True)
+    assert len(counts) == 8
+    assert counts.min() > 60
+    assert torch.equal(turned, random_orientation(square, seed=3))
+    assert not torch.equal(turned, random_orientation(square, seed=4))

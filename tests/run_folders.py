@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from widthwise.measures import Measure
 from widthwise.runs import write_file, write_json
+from widthwise.runs.results import ArmResult, Before, FullNetwork, Results
 
 FULL = {"conv1": 16, "layer1.0.conv1": 16, "layer2.0.conv1": 32, "layer3.0.conv1": 64, "fc": 10}
 FOUND = {"conv1": 12, "layer1.0.conv1": 4, "layer2.0.conv1": 19, "layer3.0.conv1": 50, "fc": 10}
 UNIFORM = {"conv1": 11, "layer1.0.conv1": 11, "layer2.0.conv1": 22, "layer3.0.conv1": 45, "fc": 10}
-ACCURACIES = {"full": 0.985, "uniform": 0.945, "scratch": 0.973, "l1": 0.959}
+ACCURACY = Measure(name="accuracy", title="test accuracy", unit="%", scale=100, is_share=True)
+PSNR = Measure(name="psnr", title="PSNR", unit="dB", digits=2)
+VALUES = {"found": 0.975, "full": 0.985, "uniform": 0.945, "scratch": 0.973, "l1": 0.959}
+TITLES = {
+    "found": ("Found widths", "the found network"),
+    "full": ("Full network", "the full network"),
+    "uniform": ("Uniform widths", "uniform widths at the same MACs"),
+    "scratch": ("Found widths, fresh weights", "the same widths with fresh weights"),
+    "l1": ("L1 magnitude, one shot", "a one-shot cut by L1 magnitude"),
+}
+ALL = tuple(name for name in TITLES if name != "found")
+"""Every arm that a recipe can compare with."""
+BEFORE = {"found": ("search", "search"), "l1": ("l1_train", "before")}
+"""Arm -> the stage before its cut, and what that is called."""
 ENVIRONMENT = {
     "command": "widthwise search digits --seed 3 <&>",
     "started": "2030-01-02T03:04:05+00:00",
@@ -47,113 +61,132 @@ def deep_widths(blocks: int = 18) -> tuple[dict[str, int], dict[str, int], dict[
     return tuple({**widths, "fc": 10} for widths in (full, found, uniform))  # type: ignore[return-value]
 
 
-def result(stage: str, accuracy: float, macs: int, widths: dict[str, int]) -> dict[str, Any]:
-    """One row of the table of results."""
-    return {
-        "stage": stage,
-        "weights": "inherited" if stage in ("search", "found", "l1") else "fresh",
-        "accuracy": accuracy,
-        "macs": macs,
-        "params": macs // 10,
-        "epochs": 4 if stage == "search" else 10,
-        "seconds": 21.5,
-        "widths": widths,
-    }
-
-
 def make_run(
     folder: Path,
     *,
-    compare: Sequence[str] = ("full", "uniform"),
+    arms: Sequence[str] = ("full", "uniform"),
     searched: int = 4,
-    latents: int | None = None,
-    images: int = 450,
+    curves: int | None = None,
+    items: int = 450,
     seed: int = 3,
-    accuracies: dict[str, float] | None = None,
+    values: Mapping[str, float] | None = None,
+    measures: Sequence[Measure] = (ACCURACY,),
     widths: tuple[dict[str, int], dict[str, int], dict[str, int]] = (FULL, FOUND, UNIFORM),
     data: str = "digits",
-    old: bool = False,
+    teacher: str | None = None,
 ) -> Path:
     """Write the files of a finished run.
 
     Args:
         folder: Where to.
-        compare: Baselines it trained.
-        searched: Epochs of the search; six more converge.
-        latents: Epochs with latents; as many as were searched if not given.
-        images: Test images.
+        arms: What it trained besides the found network.
+        searched: Epochs of the search, 0 for a method without one; six more converge.
+        curves: Epochs with importance; as many as were searched if not given.
+        items: Test items.
         seed: Of the run.
-        accuracies: Of stages whose accuracy is not that of `ACCURACIES`.
+        values: Of arms whose measures are not those of `VALUES`; each measure has the same.
+        measures: What was measured.
         widths: Of the full, the found and the uniform network.
         data: Name of the data set.
-        old: Leave out what the first version did not write.
+        teacher: Arm that the others were distilled from.
 
     Returns:
         The folder.
     """
     full, found, uniform = widths
-    accuracy = {"found": 0.975, **ACCURACIES, **(accuracies or {})}
+    known = {**VALUES, **(values or {})}
     costs = {"full": (2_532_992, full), "uniform": (1_200_000, uniform)}
-    results = [
-        result(stage, accuracy[stage], *costs.get(stage, (1_266_000, found)))
-        for stage in ("found", *compare)
-    ]
-    for row in results:
-        row["epochs"] = searched + 6
-        row["params"] = 272_186 if row["stage"] == "full" else row["params"]
+    rows = []
+    for arm in ("found", *arms):
+        macs, kept = costs.get(arm, (1_266_000, found))
+        title, words = TITLES[arm]
+        stage = BEFORE.get(arm) if searched else None
+        before = None
+        if stage is not None:
+            before = Before(
+                stage=stage[0],
+                title=stage[1],
+                epochs=searched,
+                reached=True if arm == "found" else None,
+            )
+        rows.append(
+            ArmResult(
+                arm=arm,
+                title=title,
+                words=words,
+                weights="fresh" if before is None else "inherited",
+                measures={measure.name: known[arm] for measure in measures},
+                macs=macs,
+                params=272_186 if arm == "full" else macs // 10,
+                epochs=searched + 6,
+                seconds=21.5,
+                widths=kept,
+                before=before,
+                teacher=None if arm == teacher else teacher,
+            )
+        )
+    results = Results(
+        task="classification",
+        measures=tuple(measures),
+        test_items=items,
+        full=FullNetwork(macs=2_532_992, params=272_186, widths=full, frozen={"fc": "output"}),
+        arms=tuple(rows),
+    )
     config = {
         "model": {"name": "widthwise/resnet20", "options": {}},
-        "data": {"name": data},
+        "task": {"name": "classification", "dataset": data},
         "method": {"name": "dhp"},
         "budget": {"macs": 0.5},
-        "compare": list(compare),
+        "converge": {"distil": 0.4, "temperature": 4.0},
+        "arms": list(arms),
         "seed": seed,
     }
     write_file(folder / "config.yaml", yaml.safe_dump(config))
     write_json(folder / "environment.json", ENVIRONMENT)
-    write_json(folder / "results.json", results)
-    search = folder / "stages" / "search"
-    costs_of_full = {"macs": 2_532_992, "params": 272_186, "widths": full}
+    write_json(folder / "facts.json", {"data": data, "classes": ["no", "yes"], "mean": [0.0]})
+    write_json(folder / "results.json", results.to_spec())
+    _write_search(folder / "stages" / "search", full, searched, curves)
+    write_file(folder / "metrics.csv", _metrics(known, arms, searched, measures))
+    return folder
+
+
+def _write_search(stage: Path, full: dict[str, int], searched: int, curves: int | None) -> None:
+    if not searched:
+        return
     write_json(
-        search / "result.json",
-        {**result("search", 0.9, 1_266_000, found), "epochs": searched}
-        | {"reached": True, "test_images": images}
-        | {"full": {**costs_of_full, "frozen": {"fc": "output"}}},
-    )
-    write_json(
-        search / "history.json",
+        stage / "history.json",
         [
             {"step": 7 * n, "cost_fraction": 1 - n * n / 300, "excess": 0.5 - n * n / 300}
             for n in range(1, 13)
         ],
     )
     units = sum(full.values()) - 10
-    for epoch in range(searched if latents is None else latents):
+    for epoch in range(searched if curves is None else curves):
         sizes = [
-            max(0.0, 2.5 * math.exp(-3 * n / units) - 1.2 * (epoch + 1) / searched)
-            for n in range(units)
+            max(0.0, 2.5 * math.exp(-3 * n / 100) - 1.2 * (epoch + 1) / searched)
+            for n in range(100)
         ]
-        write_json(search / "latents" / f"{epoch:04d}.json", sizes)
-    write_file(folder / "metrics.csv", _metrics(accuracy, compare, searched, old=old))
-    return folder
+        write_json(stage / "importance" / f"{epoch:04d}.json", {"units": units, "values": sizes})
 
 
 def _metrics(
-    accuracy: dict[str, float], compare: Sequence[str], searched: int, *, old: bool
+    known: Mapping[str, float], arms: Sequence[str], searched: int, measures: Sequence[Measure]
 ) -> str:
     lengths = {"search": searched, "found": 6}
-    for stage in compare:
-        lengths |= {"l1_train": searched, "l1": 6} if stage == "l1" else {stage: searched + 6}
-    columns = ["stage", "epoch", "step", "lr", "train_loss", "test_loss", "test_accuracy"]
-    columns += ["macs_fraction", *([] if old else ["params_fraction"]), "seconds"]
+    for arm in arms:
+        lengths |= {"l1_train": searched, "l1": 6} if arm == "l1" else {arm: searched + 6}
+    columns = ["stage", "epoch", "step", "lr", "train_loss", "test_loss"]
+    columns += [f"test_{measure.name}" for measure in measures]
+    columns += ["macs_fraction", "params_fraction", "seconds"]
     lines = [",".join(columns)]
     for stage, epochs in lengths.items():
-        last = accuracy.get(stage, 0.8)
+        last = known.get(stage, 0.8)
         for epoch in range(epochs):
             reached = last - (last - 0.1) / (epoch + 1) ** 2
             done = (epoch + 1) / epochs
-            shares = [1 - 0.45 * done, *([] if old else [1 - 0.6 * done**2])]
+            shares = [1 - 0.45 * done, 1 - 0.6 * done**2]
             cost = [f"{share:.4f}" if stage == "search" else "" for share in shares]
-            values = [stage, epoch, 21 * (epoch + 1), 0.1, 0.5, 0.6, f"{reached:.4f}", *cost, 1.1]
+            measured = [f"{reached:.4f}" for _ in measures]
+            values = [stage, epoch, 21 * (epoch + 1), 0.1, 0.5, 0.6, *measured, *cost, 1.1]
             lines.append(",".join(map(str, values)))
     return "\n".join(lines) + "\n"

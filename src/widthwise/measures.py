@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from widthwise.errors import RunError
@@ -22,6 +22,8 @@ class Measure:
         >>> accuracy = Measure(name="accuracy", title="test accuracy", unit="%", scale=100)
         >>> accuracy.write(0.9217), accuracy.write_difference(-0.0042)
         ('92.2 %', '−0.4 points')
+        >>> accuracy.write_difference(0.0042, 0.006), accuracy.is_level(0.0042, 0.006)
+        ('+0.4 ± 0.6 points', True)
         >>> Measure(name="psnr", title="PSNR", unit="dB", digits=2).write(27.5312)
         '27.53 dB'
     """
@@ -45,12 +47,32 @@ class Measure:
         """Write a value with its unit."""
         return f"{self.scale * value:.{self.digits}f} {self.unit}".rstrip()
 
-    def write_difference(self, difference: float) -> str:
-        """Write a difference of two values with its sign and unit; percent become points."""
+    def write_difference(self, difference: float, uncertain: float | None = None) -> str:
+        """Write a difference of two values with its sign and unit; percent become points.
+
+        Args:
+            difference: Of two values as stored.
+            uncertain: How far it may be off; left out if None.
+
+        Returns:
+            Such as ``−0.4 points``, or ``+0.4 ± 0.6 points``.
+        """
         unit = "points" if self.unit == "%" else self.unit
-        rounded = round(self.scale * difference, self.digits)
-        text = f"{abs(rounded):.{self.digits}f} {unit}".rstrip()
+        rounded = self._shown(difference)
+        about = "" if uncertain is None else f" ± {self._shown(uncertain):.{self.digits}f}"
+        text = f"{abs(rounded):.{self.digits}f}{about} {unit}".rstrip()
         return f"{'+' if rounded > 0 else '−'}{text}" if rounded else text
+
+    def is_level(self, difference: float, uncertain: float) -> bool:
+        """Tell whether a difference is within what it may be off, by the digits that are shown."""
+        return abs(self._shown(difference)) <= self._shown(uncertain)
+
+    def finer(self) -> Measure:
+        """Return the same measure written with one digit more, for tables."""
+        return replace(self, digits=self.digits + 1)
+
+    def _shown(self, value: float) -> float:
+        return round(self.scale * value, self.digits)
 
     def gain(self, value: float, other: float) -> float:
         """Return by how much a value is better than another; negative if it is worse."""

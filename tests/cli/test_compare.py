@@ -20,7 +20,7 @@ def test_compare_prints_a_table_and_writes_files(
     lines = capsys.readouterr().out.splitlines()
     assert "resnet20.dhp50_digits" in lines
     full = [line.split() for line in lines if line.startswith("Full network")]
-    assert [line[2:5] for line in full] == [["98.50", "±", "0.00%"]]
+    assert [line[2:5] for line in full] == [["98.50", "±", "0.00"]]
     assert (out / "compare.md").is_file()
     assert not any(line.startswith(" ") and "points" in line for line in lines)
 

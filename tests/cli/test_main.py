@@ -172,3 +172,35 @@ def test_a_model_in_the_current_folder_is_found(
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert main(["trace", "my_tiny_net:tiny"]) == 0
     assert "Conv2d" in capsys.readouterr().out
+
+
+def test_no_file_of_the_current_folder_stands_in_for_a_library(tmp_path: Path) -> None:
+    """A timm.py where the command is run is not run, whichever form the model has."""
+    for name in ("timm", "torchvision", "yaml"):
+        (tmp_path / f"{name}.py").write_text("print('run')\n", encoding="utf-8")
+    (tmp_path / "my_tiny_net.py").write_text(
+        "import timm\nfrom torch import nn\n\ndef tiny():\n    return nn.Conv2d(3, 4, 1)\n",
+        encoding="utf-8",
+    )
+    for model in ("timm/resnet18*", "my_tiny_net:tiny"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _MAIN, "trace", model],
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "run" not in done.stdout.split()
+
+
+_MAIN = "import sys\nfrom widthwise.cli import main\nsys.exit(main(sys.argv[1:]))"
+
+
+def test_the_current_folder_is_searched_for_factories_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put behind all others, and only where a model is named by module and factory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = list(sys.path)
+    assert main(["trace", "widthwise/resnet14"]) == 0
+    assert sys.path == before
+    assert main(["trace", "collections:missing"]) == 2
+    assert sys.path == [*before, str(tmp_path)]

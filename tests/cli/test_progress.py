@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from run_folders import ACCURACY, PSNR
 from widthwise.cli import _progress
 from widthwise.cli._progress import ConsoleProgress
 
@@ -15,6 +16,7 @@ EPOCH: dict[str, Any] = {
     "epoch": 2,
     "train_loss": 0.5,
     "test_accuracy": 0.75,
+    "test_psnr": 27.512,
     "macs_fraction": 0.625,
     "seconds": 1.25,
 }
@@ -26,6 +28,7 @@ def show(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
     console = Console(file=output, force_terminal=terminal, width=120, highlight=False)
     monkeypatch.setattr(_progress, "Console", lambda **_: console)
     with ConsoleProgress() as progress:
+        progress.speak_of([ACCURACY, PSNR])
         assert progress.where() == "before the first stage"
         progress.stage_begins("search", epochs=10, done=2)
         progress.epoch_ends(EPOCH)
@@ -38,7 +41,7 @@ def test_a_log_file_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Off a terminal there is one line per event and no control character."""
     assert show(monkeypatch, terminal=False).splitlines() == [
         "search (resumed after epoch 2)",
-        "  epoch  3/10  loss 0.500  accuracy 75.0%  MACs 62.5%  1.2 s",
+        "  epoch  3/10  loss 0.5  test accuracy 75.0 %  PSNR 27.51 dB  MACs 62.5%  1.2 s",
         "  reached the budget",
     ]
 

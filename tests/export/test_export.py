@@ -241,3 +241,15 @@ def test_both_batch_sizes_are_checked(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ProofError, match="batch of 5"):
         to_torch_export(nn.Linear(3, 2), torch.randn(1, 3), tmp_path / "a.pt2")
     assert seen == [1, 5]
+
+
+@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID"])
+@pytest.mark.parametrize("export", FORMATS)
+def test_every_process_writes_what_it_exports(
+    export: Export, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is not the first of a cluster job has the file it was told it has."""
+    monkeypatch.setenv(name, "1")
+    network = nn.Sequential(nn.Conv2d(3, 4, 1))
+    exported = export(network, torch.zeros(1, 3, 4, 4), tmp_path / "file")
+    assert exported.path.stat().st_size == exported.bytes

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     graph = ww.trace(model, torch.zeros(1, 1, 8, 8))
     plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.4))
     ww.save(ww.shrink(model, plan), plan, folder)
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     config["model"] = {"name": "widthwise/resnet14", "options": options}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
@@ -63,33 +63,41 @@ def test_onnx_is_the_default(run: Path, tmp_path: Path) -> None:
 
 
 def test_metadata_is_what_a_user_of_the_file_needs(run: Path) -> None:
-    """Costs of the plan, class names, and the normalisation of the data set."""
+    """Costs of the plan, measures, and what the task knew when the run was trained."""
     facts = metadata(run)
     plan = ww.Plan.load(run / "plan.json")
     assert int(facts["macs"]) == plan.macs()
     assert int(facts["full_macs"]) == plan.full_macs
     assert json.loads(facts["widths"]) == plan.widths
-    assert json.loads(facts["classes"]) == [str(digit) for digit in range(10)]
-    assert len(json.loads(facts["mean"])) == len(json.loads(facts["std"])) == 1
+    assert facts["data"] == "digits"
+    assert json.loads(facts["classes"]) == ["no", "yes"]
     assert float(facts["accuracy"]) == 0.975
 
 
-def test_missing_data_leaves_out_what_only_it_knows(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A run whose data set is on another machine can be exported here, with a note."""
+def test_no_data_set_is_needed(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class names come from the run folder, whatever set the run was trained on."""
     monkeypatch.setenv("WIDTHWISE_DATA", str(tmp_path))
-    before = (run / "config.yaml").read_text()
+    before = (run / "config.yaml").read_text(encoding="utf-8")
     config = yaml.safe_load(before)
-    config["data"] = {"name": "cifar10"}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    config["task"]["dataset"] = "timm/hfds/no/such-set"
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     try:
-        command = ["export", str(run), "--format", "torch_export", "--out", str(tmp_path / "a.pt2")]
-        assert main(command) == 0
-        assert "mean" not in metadata(run)
+        exported = export_run(run, Format.torch_export, tmp_path / "a.pt2")
     finally:
-        (run / "config.yaml").write_text(before)
-    assert "the data set `cifar10` is not on this machine" in capsys.readouterr().out
+        (run / "config.yaml").write_text(before, encoding="utf-8")
+    assert exported.metadata["name"] == "resnet14.dhp40_such_set"
+    assert json.loads(exported.metadata["classes"]) == ["no", "yes"]
+
+
+def test_missing_facts_are_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without facts.json the network is exported, with a note of what the file lacks."""
+    facts = (run / "facts.json").read_bytes()
+    (run / "facts.json").unlink()
+    try:
+        assert main(["export", str(run), "--format", "torch_export"]) == 0
+    finally:
+        (run / "facts.json").write_bytes(facts)
+    assert "Note: the run folder has no facts.json" in capsys.readouterr().out
 
 
 def test_a_run_without_a_network_is_refused(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from browser import CHROMIUM, Browser
-from run_folders import deep_widths, make_run
-from widthwise.recipes.config import Baseline
+from run_folders import ALL, deep_widths, make_run
 from widthwise.report import build_report
 
 pytestmark = [
@@ -29,13 +28,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module", params=["small", "deep"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run with every baseline, on a small and on a deep network."""
+    """The report of a run with every arm, on a small and on a deep network."""
     folder = tmp_path_factory.mktemp(request.param)
-    compare = [baseline.value for baseline in Baseline]
     if request.param == "deep":
-        make_run(folder, compare=compare, searched=60, images=10_000, widths=deep_widths())
+        make_run(folder, arms=ALL, searched=60, items=10_000, widths=deep_widths())
     else:
-        make_run(folder, compare=compare)
+        make_run(folder, arms=ALL)
     return build_report(folder)
 
 
@@ -61,7 +59,9 @@ def test_what_a_page_must_not_do_is_noticed(
 ) -> None:
     """The check above can fail: on an image or style from elsewhere, and on a failing script."""
     spoilt = tmp_path / "spoilt.html"
-    spoilt.write_text(page.read_text().replace("</main>", f"{element}</main>"))
+    spoilt.write_text(
+        page.read_text(encoding="utf-8").replace("</main>", f"{element}</main>"), encoding="utf-8"
+    )
     browser.open(spoilt.as_uri(), width=LAPTOP)
     assert browser.requests() == ([] if request_ is None else [request_])
     assert any(error in text for text in browser.errors())

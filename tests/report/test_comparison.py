@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from run_folders import make_run
+from run_folders import PSNR, make_run
 from widthwise.errors import RunError
 from widthwise.report.comparison import Comparison, Spread, compare_runs
 from widthwise.report.comparison_views import (
-    COLUMNS,
-    accuracy_figure,
+    columns,
+    comparison_figure,
     markdown,
     rows,
     seeds,
@@ -29,14 +29,14 @@ FULL = (0.92, 0.93, 0.94)
 
 
 def run(folder: Path, seed: int, **options: Any) -> Path:
-    accuracies = {"found": FOUND[seed], "full": FULL[seed]}
-    return make_run(folder / f"seed{seed}", seed=seed, accuracies=accuracies, **options)
+    values = {"found": FOUND[seed], "full": FULL[seed]}
+    return make_run(folder / f"seed{seed}", seed=seed, values=values, **options)
 
 
 def change(folder: Path, key: str, value: object) -> Path:
-    """Set one key of a run's configuration, such as ``data.folder``."""
+    """Set one key of a run's configuration, such as ``task.folder``."""
     path = folder / "config.yaml"
-    config = yaml.safe_load(path.read_text())
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
     *above, last = key.split(".")
     place = config
     for name in above:
@@ -57,11 +57,12 @@ def test_seeds_are_one_group(comparison: Comparison) -> None:
     (group,) = comparison.groups
     assert group.name == "resnet20.dhp50_digits"
     assert group.seeds == (0, 1, 2)
-    assert list(group.stages) == ["found", "full", "uniform"]
-    found = group.stages["found"]
-    assert found.accuracy.values == FOUND
-    assert found.accuracy.mean == pytest.approx(0.91)
-    assert found.accuracy.std == pytest.approx(0.01)
+    assert list(group.arms) == ["found", "full", "uniform"]
+    found = group.arms["found"]
+    accuracy = found.measures["accuracy"]
+    assert accuracy.values == FOUND
+    assert accuracy.mean == pytest.approx(0.91)
+    assert accuracy.std == pytest.approx(0.01)
     assert found.found_minus is None
     assert (found.macs, found.epochs) == (1_266_000, 10)
     assert found.macs_fraction == pytest.approx(1_266_000 / 2_532_992)
@@ -69,8 +70,9 @@ def test_seeds_are_one_group(comparison: Comparison) -> None:
 
 def test_differences_are_paired(comparison: Comparison) -> None:
     """Found minus baseline is taken seed by seed, so its spread is not that of the accuracies."""
-    difference = comparison.groups[0].stages["full"].found_minus
-    assert difference is not None
+    minus = comparison.groups[0].arms["full"].found_minus
+    assert minus is not None
+    difference = minus["accuracy"]
     expected = [found - full for found, full in zip(FOUND, FULL, strict=True)]
     assert difference.values == pytest.approx(expected)
     assert difference.mean == pytest.approx(statistics.fmean(expected))
@@ -80,12 +82,12 @@ def test_differences_are_paired(comparison: Comparison) -> None:
 def test_a_single_run_has_no_spread(tmp_path: Path) -> None:
     """One value has a mean and no standard deviation, and the table says so."""
     (group,) = compare_runs([run(tmp_path, 0)]).groups
-    assert group.stages["found"].accuracy == Spread(values=(0.9,), mean=0.9, std=None)
+    assert group.arms["found"].measures["accuracy"] == Spread(values=(0.9,), mean=0.9, std=None)
     assert "no spread is known" in seeds(group)
-    assert next(rows(group))[1] == "90.00%"
+    assert next(rows(group))[1] == "90.00 %"
 
 
-@pytest.mark.parametrize("key", ["data.folder", "data.workers", "tensorboard"])
+@pytest.mark.parametrize("key", ["task.folder", "task.workers", "tensorboard"])
 def test_what_no_result_depends_on_does_not_part_runs(key: str, tmp_path: Path) -> None:
     """Runs on two machines, with data in other places, are seeds of one recipe."""
     folders = [run(tmp_path, 0), change(run(tmp_path, 1), key, "elsewhere")]
@@ -97,7 +99,7 @@ def test_recipes_are_groups_told_apart_by_what_differs(tmp_path: Path) -> None:
     other = change(run(tmp_path / "other", 0), "method.name", "dhp")
     change(other, "method.sparsity", 0.02)
     mine = change(run(tmp_path, 0), "method.sparsity", 0.01)
-    third = change(run(tmp_path / "third", 0), "data.name", "cifar10")
+    third = change(run(tmp_path / "third", 0), "task.dataset", "cifar10")
     names = [group.name for group in compare_runs([mine, other, third]).groups]
     assert names == [
         "resnet20.dhp50_digits (method.sparsity=0.01)",
@@ -129,8 +131,8 @@ def test_unfinished_runs_are_named_all_at_once(tmp_path: Path) -> None:
 def test_the_json_is_a_measurement(comparison: Comparison, tmp_path: Path) -> None:
     """Besides all values it carries configuration, seeds, command, machine and versions."""
     write_comparison(comparison, tmp_path / "out")
-    (group,) = json.loads((tmp_path / "out" / "compare.json").read_text())["groups"]
-    assert group["stages"]["found"]["accuracy"]["values"] == list(FOUND)
+    (group,) = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))["groups"]
+    assert group["arms"]["found"]["measures"]["accuracy"]["values"] == list(FOUND)
     assert group["seeds"] == [0, 1, 2]
     assert group["config"]["model"]["name"] == "widthwise/resnet20"
     assert [entry["run"] for entry in group["runs"]] == ["seed0", "seed1", "seed2"]
@@ -145,9 +147,9 @@ def test_the_markdown_is_a_table(comparison: Comparison) -> None:
     """Every line has as many cells as the header, with means, spreads and signs."""
     text = markdown(comparison)
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {len(COLUMNS) + 1}
-    assert "| Found widths | 91.00 ± 1.00% |  | 1.27 M (50.0%) |" in text
-    assert "| Full network | 93.00 ± 1.00% | −2.00 ± 1.00 points | 2.53 M (100.0%) |" in text
+    assert {line.count("|") for line in table} == {len(columns(comparison.groups[0])) + 1}
+    assert "| Found widths | 91.00 ± 1.00 % |  | 1.27 M (50.0%) |" in text
+    assert "| Full network | 93.00 ± 1.00 % | −2.00 ± 1.00 points | 2.53 M (100.0%) |" in text
     assert "n = 3 seeds (0, 1, 2)" in text
     assert "Trained on: A processor, torch 2.11, widthwise 0.1.0." in text
 
@@ -155,7 +157,7 @@ def test_the_markdown_is_a_table(comparison: Comparison) -> None:
 def test_the_figure_has_a_dot_per_seed(comparison: Comparison) -> None:
     """Each network has one dot per seed at its accuracy, and a row of its own with its name."""
     with house_style():
-        figure = accuracy_figure(comparison)
+        figure = comparison_figure(comparison)
     axes = figure.axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["Found widths", "Full network", "Uniform widths"]
@@ -171,3 +173,22 @@ def test_all_files_are_written_the_same_every_time(comparison: Comparison, tmp_p
     assert set(before) == {"compare.json", "compare.md", "compare.svg", "compare.png"}
     write_comparison(comparison, tmp_path / "out")
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
+def test_tasks_have_panels_of_their_own(tmp_path: Path) -> None:
+    """Runs that measure other things stand in one figure, each under the name of its measure."""
+    denoised = make_run(
+        tmp_path / "other",
+        data="photographs",
+        measures=[PSNR],
+        values={"found": 27.5, "full": 27.6},
+    )
+    comparison = compare_runs([run(tmp_path, 0), denoised])
+    with house_style():
+        panels = comparison_figure(comparison).axes
+    assert [axes.get_xlabel().split(";")[0] for axes in panels] == ["test accuracy", "PSNR"]
+    assert columns(comparison.groups[1])[1] == "PSNR"
+    assert [row[1:3] for row in rows(comparison.groups[1])][:2] == [
+        ("27.500 dB", ""),
+        ("27.600 dB", "−0.100 dB"),
+    ]

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from run_folders import FULL, deep_widths, make_run
+from run_folders import ACCURACY, ALL, FOUND, FULL, PSNR, TITLES, UNIFORM, deep_widths, make_run
 from widthwise.errors import RunError
-from widthwise.recipes.config import Baseline
+from widthwise.measures import Measure
 from widthwise.report import build_report
-from widthwise.report.figures import cost_figure, error_figure, latents_figure
-from widthwise.report.page import COLOURS
-from widthwise.report.records import TITLES, read_run
+from widthwise.report.figures import cost_figure, importance_figure, measure_figure
+from widthwise.report.records import RunRecord, read_run
 from widthwise.report.theme import house_style
-from widthwise.report.widths import NAMED, stages, widths_figure
-
-ALL = tuple(baseline.value for baseline in Baseline)
+from widthwise.report.widths import NAMED, Widths, stages, widths_figure
+from widthwise.report.words import lead
+from widthwise.runs import write_file, write_json
 
 
 class Loads(HTMLParser):
@@ -49,7 +48,7 @@ class Loads(HTMLParser):
 
 def read(page: Path) -> Loads:
     parser = Loads()
-    parser.feed(page.read_text())
+    parser.feed(page.read_text(encoding="utf-8"))
     return parser
 
 
@@ -70,12 +69,12 @@ def test_the_page_loads_nothing(built: Path) -> None:
     """Every reference in the page points into the page itself."""
     loads = read(built / "report.html").loads
     assert loads
-    assert all(str(target).startswith("#") for target in loads)
+    assert all(str(target).startswith(("#", "data:")) for target in loads)
 
 
 def test_references_inside_figures_have_targets(built: Path) -> None:
     """Ids are distinct over all figures, so that no figure borrows another's clip path."""
-    text = (built / "report.html").read_text()
+    text = (built / "report.html").read_text(encoding="utf-8")
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'(?:url\(|href=")#([^")]+)', text)) <= set(ids)
@@ -84,29 +83,30 @@ def test_references_inside_figures_have_targets(built: Path) -> None:
 def test_the_result_is_said_in_words(built: Path) -> None:
     """Cost, accuracy, and the difference to both baselines are in the header."""
     text = words(built)
-    assert "97.5% accuracy with 50.0% of the MACs and 46.5% of the parameters" in text
-    assert "level with the full network (−1.0 points) and 3.0 points above uniform widths" in text
+    assert "97.5 % test accuracy with 50.0% of the MACs and 46.5% of the parameters" in text
+    assert "level with the full network (−1.0 ± 1.9 points)" in text
+    assert "3.0 ± 2.6 points above uniform widths" in text
     assert "seed 3" in text
 
 
 def test_the_table_has_every_network(built: Path) -> None:
     """Accuracy, exact MACs and parameters, epochs and time of each network are there."""
     text = words(built)
-    for expected in ("97.50%", "98.50%", "94.50%", "1,266,000", "2,532,992", "4 search + 6"):
+    for expected in ("97.50 %", "98.50 %", "94.50 %", "1,266,000", "2,532,992", "4 search + 6"):
         assert expected in text
 
 
 def test_a_run_without_baselines_has_a_page(tmp_path: Path) -> None:
     """Comparisons are left out, not invented."""
-    build_report(make_run(tmp_path, compare=()))
+    build_report(make_run(tmp_path, arms=()))
     text = words(tmp_path)
-    assert "97.5% accuracy" in text
+    assert "97.5 % test accuracy" in text
     assert "Uniform widths" not in text
 
 
 def test_every_free_axis_and_no_frozen_one_is_in_the_figure(built: Path) -> None:
     """Names and widths are readable text in the figure."""
-    svg = (built / "figures" / "widths.svg").read_text()
+    svg = (built / "figures" / "widths.svg").read_text(encoding="utf-8")
     assert all(f">{name}<" in svg for name in FULL if name != "fc")
     assert ">fc<" not in svg
     assert "19 of 32" in svg
@@ -123,46 +123,113 @@ def test_a_report_is_the_same_every_time(built: Path) -> None:
 
 def test_what_users_wrote_is_escaped(built: Path) -> None:
     """A command with special characters is shown, not interpreted."""
-    assert "--seed 3 &lt;&amp;&gt;" in (built / "report.html").read_text()
+    assert "--seed 3 &lt;&amp;&gt;" in (built / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_difference_within_the_uncertainty_is_none(tmp_path: Path) -> None:
-    """The lead says above or below only where the difference exceeds what it says is known."""
-    run = make_run(tmp_path, compare=ALL, images=450)
+    """The lead says above or below only where the difference exceeds what it may be off."""
+    run = make_run(tmp_path, arms=ALL, items=450)
     build_report(run)
     text = words(run)
-    assert "known to about ±1.5 points, a difference of two to about ±2.1" in " ".join(text.split())
-    assert "level with the full network (−1.0 points)" in text
-    assert "level with the same widths with fresh weights (+0.2 points)" in text
-    assert "level with a one-shot cut by L1 magnitude (+1.6 points)" in text
-    assert "3.0 points above uniform widths" in text
+    assert "The test accuracy is known to about ±1.5 points" in " ".join(text.split())
+    assert "level with the full network (−1.0 ± 1.9 points)" in text
+    assert "level with the same widths with fresh weights (+0.2 ± 2.1 points)" in text
+    assert "level with a one-shot cut by L1 magnitude (+1.6 ± 2.4 points)" in text
+    assert "3.0 ± 2.6 points above uniform widths" in text
 
 
-def test_more_images_make_a_difference(tmp_path: Path) -> None:
-    """The same accuracies are told apart on 50,000 images."""
-    build_report(make_run(tmp_path, images=50_000))
-    assert "1.0 points below the full network" in words(tmp_path)
+@pytest.mark.parametrize("items", [12, 450, 10_000])
+@pytest.mark.parametrize("found", [1.0, 0.998, 0.93, 0.5])
+@pytest.mark.parametrize("difference", [-0.03, -0.007, -0.004, 0.0, 0.0009, 0.004, 0.007])
+def test_the_lead_never_contradicts_its_uncertainty(
+    found: float, difference: float, items: int, tmp_path: Path
+) -> None:
+    """Above and below stand before numbers larger than their ±, and level before smaller ones."""
+    other = min(found - difference, 1.0)
+    run = make_run(tmp_path, arms=["full"], items=items, values={"found": found, "full": other})
+    results = read_run(run).results
+    sentence = lead(results)
+    size, about = map(float, re.findall(r"([\d.]+) ± ([\d.]+) points", sentence)[0])
+    assert ("level" in sentence) == (size <= about)
+    assert sum(word in sentence for word in ("level", "above", "below")) == 1
+    # Each of the two is uncertain by itself: with all items right, the other one still is.
+    error = results.uncertainty(results.headline, results.arms[1])
+    assert error is not None
+    assert about >= round(100 * error, 1)
 
 
-def test_every_baseline_has_a_name_and_a_colour_of_its_own(tmp_path: Path) -> None:
-    """Whatever a recipe can compare with is in the table and among the curves."""
-    record = read_run(make_run(tmp_path, compare=ALL))
+def test_more_items_make_a_difference(tmp_path: Path) -> None:
+    """The same values are told apart on 50,000 items."""
+    build_report(make_run(tmp_path, items=50_000))
+    text = words(tmp_path)
+    assert "1.0 ± 0.2 points below the full network" in text
+    assert "one of them is 0.002 points" in text
+
+
+def test_without_a_known_uncertainty_the_page_says_so(tmp_path: Path) -> None:
+    """A measure that is no share is compared by its numbers alone, in its own unit."""
+    values = {"found": 27.51, "full": 27.63, "uniform": 27.51}
+    run = make_run(tmp_path, items=12, measures=[PSNR], values=values)
+    build_report(run)
+    text = " ".join(words(run).split())
+    assert "27.51 dB PSNR with 50.0% of the MACs" in text
+    assert "is 0.12 dB below the full network and level with uniform widths" in text
+    assert "How far a PSNR on these may be from that on others is not known" in text
+    assert "±" not in text
+    (axes,) = measure_figure(read_run(run), PSNR).axes
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "PSNR (dB)")
+    assert axes.lines[1].get_ydata()[-1] == pytest.approx(27.51, abs=0.8)
+
+
+def test_every_measure_has_a_tile_a_column_and_a_curve(tmp_path: Path) -> None:
+    """The first is spoken of, and the others are shown."""
+    ssim = Measure(name="ssim", title="SSIM", digits=4)
+    run = make_run(tmp_path, measures=[ACCURACY, ssim])
+    build_report(run)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<b>0.9750</b><span>SSIM</span>" in page
+    assert "<th>SSIM</th>" in page and "<th>Test accuracy</th>" in page
+    assert "<h2>Test error</h2>" in page and "<h2>SSIM</h2>" in page
+    assert (run / "figures" / "test_ssim.svg").exists()
+
+
+def test_every_arm_has_a_name_and_a_colour_of_its_own(tmp_path: Path) -> None:
+    """Whatever a recipe can compare with is in the table and among the curves, in one colour."""
+    record = read_run(make_run(tmp_path, arms=ALL))
     build_report(tmp_path)
     text = words(tmp_path)
-    style = (tmp_path / "report.html").read_text()
-    labelled = {line.get_label(): line.get_color() for line in error_figure(record).axes[0].lines}
-    for stage in ("found", *ALL):
-        assert TITLES[stage] in text
-        assert f"{COLOURS[stage]}: #" in style
-        assert TITLES[stage] in labelled
-    named = [colour for label, colour in labelled.items() if not label.startswith("_")]
-    assert len(set(named)) == len(named) == 1 + len(ALL)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    labelled = curves(record)
+    for place, arm in enumerate(("found", *ALL)):
+        title = TITLES[arm][0]
+        assert title in text
+        assert page.count(f"--arm{place}: #") == 2  # on light and on dark paper
+        assert f"--arm{place}: {labelled[title]};" in page
+        assert f"background:var(--arm{place})" in page
+    assert len(set(labelled.values())) == len(labelled) == 1 + len(ALL)
     assert "4 before + 6" in text
+
+
+def curves(record: RunRecord) -> dict[str, str]:
+    """Label -> colour of the curves of the headline measure."""
+    lines = measure_figure(record, record.results.headline).axes[0].lines
+    return {
+        line.get_label(): line.get_color() for line in lines if not line.get_label().startswith("_")
+    }
+
+
+def test_a_teacher_is_named(tmp_path: Path) -> None:
+    """The page says which networks were distilled, from which, how strongly."""
+    build_report(make_run(tmp_path, teacher="full"))
+    text = " ".join(words(tmp_path).split())
+    assert "Found widths and Uniform widths learned from the full network too" in text
+    assert "weight 0.4 at temperature 4" in text
 
 
 def test_training_before_a_cut_is_dotted_and_comes_first(tmp_path: Path) -> None:
     """Search and found widths, L1 before and after the cut, follow each other without a gap."""
-    figure = error_figure(read_run(make_run(tmp_path, compare=ALL)))
+    record = read_run(make_run(tmp_path, arms=ALL))
+    figure = measure_figure(record, record.results.headline)
     dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
     dotted = [line for line in dotted if len(line.get_xdata())]
     assert [list(line.get_xdata()) for line in dotted] == [[1, 2, 3, 4]] * 2
@@ -183,25 +250,90 @@ def test_macs_and_parameters_are_drawn_over_the_search(tmp_path: Path) -> None:
     assert found_params.get_ydata()[0] == pytest.approx(126_600 / 272_186)
 
 
-def test_a_run_of_the_first_version_has_a_page(tmp_path: Path) -> None:
-    """Without the share of parameters in metrics.csv, that of the MACs is drawn alone."""
-    run = make_run(tmp_path, old=True)
+def test_a_method_that_decides_at_once_has_a_page(tmp_path: Path) -> None:
+    """Without a search in training there are no curves of its cost and of importance."""
+    run = make_run(tmp_path, searched=0)
     build_report(run)
-    labels = [line.get_label() for line in cost_figure(read_run(run)).axes[0].lines]
-    assert "MACs" in labels
-    assert "parameters" not in labels
+    text = words(run)
+    assert "Cost during the search" not in text
+    assert "Importance" not in text
+    assert "Dotted" not in text
+    assert not (run / "figures" / "cost.svg").exists()
 
 
-def test_a_search_without_epochs_and_latents_has_a_page(tmp_path: Path) -> None:
-    """A method that decides at once has no curves; the checks of its cost are drawn instead."""
-    run = make_run(tmp_path, latents=0)
-    lines = (run / "metrics.csv").read_text().splitlines()
+def test_a_search_stopped_before_its_first_epoch_has_a_page(tmp_path: Path) -> None:
+    """Where no epoch was written down, the checks of the cost are drawn instead."""
+    run = make_run(tmp_path, curves=0)
+    lines = (run / "metrics.csv").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if not line.startswith("search,")]
-    (run / "metrics.csv").write_text("\n".join(kept) + "\n")
+    write_file(run / "metrics.csv", "\n".join(kept) + "\n")
     build_report(run)
-    assert "Latents" not in words(run)
+    assert "Importance" not in words(run)
     steps, _budget = cost_figure(read_run(run)).axes[0].lines
     assert len(steps.get_xdata()) == 13
+
+
+def test_widths_above_those_of_the_full_network_are_seen(tmp_path: Path) -> None:
+    """A method that starts from a wider network may find more than there was."""
+    wide = {**FOUND, "layer3.0.conv1": 90}
+    build_report(make_run(tmp_path, widths=(FULL, wide, UNIFORM)))
+    svg = (tmp_path / "figures" / "widths.svg").read_text(encoding="utf-8")
+    assert "90, was 64" in svg
+    assert "19 of 32" in svg
+
+
+def test_samples_are_on_the_page(tmp_path: Path) -> None:
+    """Rows of pictures with titles and captions, inside of the page; a lost one drops its row."""
+    run = make_run(tmp_path)
+    png = (
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU"
+        b"\x00\x00\x00\nIDATx\x9cc`\x00\x00\x00\x02\x00\x01H\xaf\xa4q\x00\x00\x00\x00IEND\xaeB`\x82"
+    )
+    row = [
+        {"title": "noisy", "caption": "20.1 dB", "file": "0_0.png"},
+        {"title": "Found <widths>", "caption": "27.5 dB", "file": "0_1.png"},
+    ]
+    lost = [{"title": "lost row", "caption": "", "file": "1_0.png"}]
+    for sample in row:
+        write_file(run / "samples" / sample["file"], png)
+    write_json(run / "samples" / "samples.json", [row, lost])
+    build_report(run)
+    page = read(run / "report.html")
+    text = " ".join(page.text)
+    assert "Samples" in text and "27.5 dB" in text and "Found <widths>" in text
+    assert "lost row" not in text
+    assert sum(target.startswith("data:image/png;base64,") for target in page.loads) == 2
+
+
+def test_a_missing_environment_is_said(tmp_path: Path) -> None:
+    """Everything else is on the page; how to run it again too."""
+    run = make_run(tmp_path)
+    (run / "environment.json").unlink()
+    build_report(run)
+    text = words(run)
+    assert "the run folder has no environment.json" in text
+    assert "widthwise search config.yaml" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "model: ["),
+        ("config.yaml", "model: {name: a}\n"),
+        ("results.json", '{"arms": [{"na'),
+        ("results.json", '{"task": "a", "arms": []}'),
+        ("results.json", '[{"stage": "found", "accuracy": 0.5}]'),
+        ("metrics.csv", "stage,epoch,step\nfound,0,1\n"),
+        ("stages/search/importance/0000.json", "[1.0, 0.5]"),
+        ("environment.json", '{"command": '),
+    ],
+)
+def test_a_damaged_file_is_named(name: str, content: str, tmp_path: Path) -> None:
+    """Whatever file of the run folder cannot be used, the error says which."""
+    run = make_run(tmp_path)
+    write_file(run / name, content)
+    with pytest.raises(RunError, match=re.escape(name.rpartition("/")[2])):
+        build_report(run)
 
 
 def test_a_deep_network_stays_readable(tmp_path: Path) -> None:
@@ -211,7 +343,11 @@ def test_a_deep_network_stays_readable(tmp_path: Path) -> None:
     )
     assert len(full) == 112 > NAMED
     with house_style():
-        figure = widths_figure(full, found, uniform)
+        figure = widths_figure(
+            full,
+            Widths(title="found", colour="#000000", widths=found),
+            Widths(title="uniform", colour="#ff0000", widths=uniform),
+        )
         figure.canvas.draw()
     widths, kept = figure.axes
     names = [label.get_text() for label in kept.get_xticklabels()]
@@ -234,7 +370,9 @@ def test_names_of_stages_never_overlap(prefix: str) -> None:
     assert len(groups) == 17
     assert all(count == 5 for _, count in groups)
     with house_style():
-        figure = widths_figure(full, dict.fromkeys(full, 6), None)
+        figure = widths_figure(
+            full, Widths(title="found", colour="#000000", widths=dict.fromkeys(full, 6)), None
+        )
         figure.canvas.draw()
     boxes = [label.get_window_extent() for label in figure.axes[1].get_xticklabels()]
     edges = sorted((box.x0, box.x1) for box in boxes)
@@ -243,19 +381,19 @@ def test_names_of_stages_never_overlap(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 12, 13, 29, 200])
-def test_latents_of_any_number_of_epochs_are_drawn(epochs: int, tmp_path: Path) -> None:
+def test_importance_of_any_number_of_epochs_is_drawn(epochs: int, tmp_path: Path) -> None:
     """Up to twelve lines, the last one opaque; the first and the last epoch are among them."""
     record = read_run(make_run(tmp_path, searched=epochs))
-    lines = latents_figure(record).axes[0].lines
+    lines = importance_figure(record).axes[0].lines
     assert len(lines) == min(epochs, 12)
     assert lines[-1].get_alpha() == pytest.approx(1)
-    assert lines[0].get_ydata()[0] == record.latents[0][0]
-    assert lines[-1].get_ydata()[0] == record.latents[-1][0]
+    assert lines[0].get_ydata()[0] == record.importance[0].values[0]
+    assert lines[-1].get_ydata()[0] == record.importance[-1].values[0]
 
 
 def test_a_page_of_a_large_run_stays_small(tmp_path: Path) -> None:
-    """Hundreds of epochs of thousands of latents make a page that can be sent."""
-    run = make_run(tmp_path, compare=ALL, searched=300, widths=deep_widths())
+    """Hundreds of epochs of thousands of units make a page that can be sent."""
+    run = make_run(tmp_path, arms=ALL, searched=300, widths=deep_widths())
     build_report(run)
     assert (run / "report.html").stat().st_size < 1_000_000
 

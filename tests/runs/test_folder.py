@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from widthwise.errors import ConfigError, RunError
-from widthwise.runs import RunFolder, read_json, read_metrics
-from widthwise.runs.folder import METRICS
+from widthwise.runs import RunFolder, read_config, read_json, read_metrics
 
 CONFIG = {"search": {"lr": 0.1, "epochs": 3}, "compare": ["full"], "seed": 0}
 
@@ -29,7 +28,7 @@ def started(path: Path) -> Path:
 
 
 def row(stage: str, epoch: int, loss: float = 1.0) -> dict[str, Any]:
-    return dict.fromkeys(METRICS) | {"stage": stage, "epoch": epoch, "train_loss": loss}
+    return {"stage": stage, "epoch": epoch, "train_loss": loss, "macs_fraction": None}
 
 
 def test_a_new_run_leaves_its_configuration_and_environment(tmp_path: Path) -> None:
@@ -164,6 +163,31 @@ def test_metrics_replace_epochs_that_are_run_again(tmp_path: Path) -> None:
     ]
 
 
+def test_the_columns_of_metrics_are_those_of_the_rows(tmp_path: Path) -> None:
+    """A task's measures are columns, and a cell that a row lacks is empty."""
+    run = open_run(tmp_path)
+    run.add_metrics({"stage": "a", "epoch": 0, "test_psnr": 27.5, "seconds": None})
+    run.add_metrics({"stage": "b", "epoch": 0, "test_psnr": 28.0, "extra": 1})
+    run.close()
+    assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == (
+        "stage,epoch,test_psnr,seconds,extra\na,0,27.5,,\nb,0,28.0,,1\n"
+    )
+
+
+def test_a_finished_stage_has_no_checkpoints(tmp_path: Path) -> None:
+    """They go with the result of their stage only, also those of a process killed in between."""
+    run = open_run(tmp_path)
+    for stage in ("search", "found"):
+        (tmp_path / "checkpoints" / stage).mkdir(parents=True)
+        (tmp_path / "checkpoints" / stage / "last.ckpt").write_bytes(b"x")
+    run.finish_stage("search", {})
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["found"]
+    (tmp_path / "checkpoints" / "search").mkdir()
+    run.close()
+    open_run(tmp_path, resume=True).close()
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["found"]
+
+
 def test_a_stage_is_finished_when_its_result_is_there(tmp_path: Path) -> None:
     """Results are None before, and read back after."""
     run = open_run(tmp_path)
@@ -181,3 +205,46 @@ def test_a_damaged_result_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"result\.json(?s:.*)delete it and resume"):
         run.result("search")
     run.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", b"model: [\n"),
+        ("config.yaml", b"- a list\n"),
+        ("config.yaml", b""),
+        ("config.yaml", "model: größer".encode("latin-1")),
+        ("results.json", b'{"arms": [{"na'),
+        ("results.json", b"\xff\xfe{}"),
+        ("metrics.csv", b"stage,epoch\nsearch,0\nsearch"),
+        ("metrics.csv", b"stage,epoch\nsearch,0,1,2\n"),
+        ("metrics.csv", b'stage,epoch\n"search'),
+        ("metrics.csv", b"stage,epoch\nsearch,\xe4\n"),
+    ],
+)
+def test_a_damaged_file_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    """Broken, cut short, or not UTF-8: a RunError says which file it is and the way out."""
+    (tmp_path / name).write_bytes(content)
+    read = {
+        "config.yaml": lambda: read_config(tmp_path),
+        "results.json": lambda: read_json(tmp_path / name),
+        "metrics.csv": lambda: read_metrics(tmp_path),
+    }[name]
+    with pytest.raises(RunError, match=rf"Cannot read .*{name}(?s:.*)Hint"):
+        read()
+
+
+def test_texts_are_utf8_whatever_the_system_prefers(tmp_path: Path) -> None:
+    """A process in a locale of ASCII reads names of any language, and writes them."""
+    path = started(tmp_path / "run")
+    (path / "config.yaml").write_text("model: größer\n", encoding="utf-8")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom widthwise.runs import read_config\n"
+        "print(ascii(read_config(Path(sys.argv[1]))['model']))"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "'gr\\xf6\\xdfer'\n"

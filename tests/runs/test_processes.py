@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from widthwise.runs import RunFolder, write_json
+from widthwise.runs import RunFolder, write_file
 from widthwise.runs.processes import is_leader
 
 
@@ -43,8 +43,20 @@ def test_other_processes_read_and_do_not_write(
     follower = RunFolder(tmp_path / "run", config={"seed": 0}, environment={})
     assert follower.result("search") == {"epochs": 3}
     follower.finish_stage("found", {"epochs": 1})
-    write_json(tmp_path / "run" / "other.json", 1)
+    follower.add_metrics({"stage": "found", "epoch": 0})
+    follower.write_json(tmp_path / "run" / "other.json", 1)
+    follower.write(tmp_path / "run" / "other.txt", "1")
     follower.close()
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == before
     monkeypatch.delenv("RANK")
     leader.close()
+
+
+@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID"])
+def test_a_file_is_written_by_whoever_asks(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only run folders know leaders: a plain file is written in any process of a cluster job."""
+    monkeypatch.setenv(name, "3")
+    write_file(tmp_path / "page.html", "text")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "text"

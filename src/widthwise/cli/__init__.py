@@ -17,7 +17,7 @@ VERBS = {
     "plan": "decide widths by a score, without training",
     "search": "search widths while training, shrink, converge, compare, report",
     "report": "rebuild the report page of a run",
-    "eval": "measure the accuracy of a run's network on the test data",
+    "eval": "measure a run's network on the test data",
     "export": "write a run's network as ONNX or as a PyTorch program, checked",
     "compare": "put finished runs into one table, over seeds and recipes",
 }
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f" Did you mean `{near[0]}`?" if near else ""
         print(f"widthwise: no verb `{verb}`.{hint}\n\n{_usage()}", file=sys.stderr)
         return 2
-    # Like `python -m`: a model given as package.module:factory is looked for here too.
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    if any(_is_factory(word) for word in rest):
+        # A model given as package.module:factory is looked for here too, but last: no file of this
+        # folder may stand in for a library.
+        sys.path.append(str(Path.cwd()))
     module = importlib.import_module(f"widthwise.cli.{verb}")
     try:
         return module.run(rest)
@@ -70,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (such as `head`) has seen enough; nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _is_factory(word: str) -> bool:
+    """Tell whether an argument, or its value, may be ``package.module:factory``."""
+    module, colon, factory = word.rpartition("=")[2].partition(":")
+    return bool(colon) and factory.isidentifier() and all(map(str.isidentifier, module.split(".")))
 
 
 def _usage() -> str:

@@ -11,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from widthwise.measures import Measure
+from widthwise.runs.results import Results
+
 
 class ConsoleProgress:
     """Shows the stages of a run on standard output.
@@ -35,6 +38,7 @@ class ConsoleProgress:
         self._title = ""
         self._epochs = 0
         self._done = 0
+        self._measures: tuple[Measure, ...] = ()
 
     def __enter__(self) -> ConsoleProgress:
         self._bars.start()
@@ -47,6 +51,14 @@ class ConsoleProgress:
         trace: TracebackType | None,
     ) -> None:
         self._bars.stop()
+
+    def speak_of(self, measures: Sequence[Measure]) -> None:
+        """Say what is measured after every epoch.
+
+        Args:
+            measures: Of the task; shown in this order.
+        """
+        self._measures = tuple(measures)
 
     def where(self) -> str:
         """Say how far the run has got."""
@@ -63,7 +75,9 @@ class ConsoleProgress:
 
     def epoch_ends(self, metrics: Mapping[str, Any]) -> None:
         self._done = metrics["epoch"] + 1
-        state = f"loss {metrics['train_loss']:.3f}  accuracy {metrics['test_accuracy']:.1%}"
+        state = f"loss {metrics['train_loss']:.4g}"
+        for measure in self._measures:
+            state += f"  {measure.title} {measure.write(metrics[f'test_{measure.name}'])}"
         if metrics["macs_fraction"] is not None:
             state += f"  MACs {metrics['macs_fraction']:.1%}"
         self._bars.update(self._task, completed=self._done, state=state)
@@ -81,20 +95,21 @@ class ConsoleProgress:
     def note(self, text: str) -> None:
         self._line(text)
 
-    def results(self, results: Sequence[Mapping[str, Any]]) -> None:
+    def results(self, results: Results) -> None:
         """Print the table of results."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("network")
-        for name in ("accuracy", "MACs", "parameters", "epochs", "seconds"):
+        titles = [measure.title for measure in results.measures]
+        for name in (*titles, "MACs", "parameters", "epochs", "seconds"):
             table.add_column(name, justify="right")
-        for result in results:
+        for arm in results.arms:
             table.add_row(
-                f"{result['stage']} ({result['weights']} weights)",
-                f"{result['accuracy']:.2%}",
-                f"{result['macs']:,}",
-                f"{result['params']:,}",
-                str(result["epochs"]),
-                f"{result['seconds']:.1f}",
+                f"{arm.arm} ({arm.weights} weights)",
+                *(m.finer().write(arm.measures[m.name]) for m in results.measures),
+                f"{arm.macs:,}",
+                f"{arm.params:,}",
+                str(arm.epochs),
+                f"{arm.seconds:.1f}",
             )
         self._console.print()
         self._console.print(table)

@@ -32,7 +32,12 @@ def run(arguments: Sequence[str]) -> int:
     from rich.table import Table
 
     from widthwise.report.comparison import compare_runs
-    from widthwise.report.comparison_views import COLUMNS, rows, seeds, write_comparison
+    from widthwise.report.comparison_views import (
+        columns,
+        rows,
+        seeds,
+        write_comparison,
+    )
 
     comparison = compare_runs(given.runs)
     console = Console(highlight=False)
@@ -41,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         console.width = 160
     for group in comparison.groups:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for number, column in enumerate(COLUMNS):
+        for number, column in enumerate(columns(group)):
             table.add_column(column, justify="right" if number else "left")
         for row in rows(group):
             table.add_row(*row)

@@ -1,4 +1,4 @@
-"""``widthwise eval RUN``: accuracy of a run's network."""
+"""``widthwise eval RUN``: a run's network on the test data."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def run(arguments: Sequence[str]) -> int:
 
     from widthwise.recipes.evaluate import evaluate_run
 
-    accuracy, images = evaluate_run(given.run)
-    print(f"accuracy {accuracy:.2%} on {images} test images")
+    values, items = evaluate_run(given.run)
+    print(
+        ", ".join(f"{measure.title} {measure.finer().write(value)}" for measure, value in values)
+        + f" on {items:,} test items"
+    )
     return 0

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         print(
             f"\nEvery value of the recipe can be set; the defaults are those of {given.recipe}.\n"
         )
-        recipe_parser(given.recipe, prog=f"widthwise search {given.recipe}").print_help()
+        recipe_parser(given.recipe, overrides, prog=f"widthwise search {given.recipe}").print_help()
         return 0
     recipe = load_recipe(given.recipe, overrides)
     folder = given.out or Path("runs") / Path(given.recipe).stem
@@ -70,9 +70,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with _stoppable(), progress:
             progress.note(f"Run folder: {folder}")
-            from widthwise.recipes.search_job import SearchJob
+            from widthwise.recipes.job import SearchJob
 
-            results = SearchJob(recipe, run_folder, progress).run_all()
+            job = SearchJob(recipe, run_folder, progress)
+            progress.speak_of(job.measures)
+            results = job.run_all()
     except _Stopped as stop:
         print(f"\nStopped {progress.where()}. Go on with:\n    {resume}", file=sys.stderr)
         return 128 + stop.number

@@ -1,11 +1,10 @@
-"""Networks as files that other programs run, checked against PyTorch, and names for them.
+"""Networks as files that other programs run, checked against PyTorch.
 
 ONNX and its runtime are imported when `to_onnx` is called, not before.
 """
 
 from widthwise.export.checking import Exported
 from widthwise.export.onnx import to_onnx
-from widthwise.export.tags import tag
 from widthwise.export.torch_export import to_torch_export
 
-__all__ = ["Exported", "tag", "to_onnx", "to_torch_export"]
+__all__ = ["Exported", "to_onnx", "to_torch_export"]

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from widthwise.data import load_dataset
-from widthwise.errors import DataError, RunError
+from widthwise.errors import RunError
 from widthwise.export.checking import Exported
 from widthwise.export.onnx import to_onnx
-from widthwise.export.tags import tag
 from widthwise.export.torch_export import to_torch_export
 from widthwise.models import resolve
 from widthwise.plans import Plan
-from widthwise.runs import read_json
+from widthwise.runs import read_config, read_json
+from widthwise.runs.results import read_results
+from widthwise.runs.tags import tag
 
 
 class Format(Enum):
@@ -69,43 +68,33 @@ def metadata(folder: Path) -> dict[str, str]:
         folder: A run folder with a trained network.
 
     Returns:
-        Texts; lists in them are JSON. ``classes``, ``mean`` and ``std`` are left out if the data
-        set is not on this machine.
+        Texts; lists in them are JSON. Besides what the run knows of the network, what its task has
+        written into facts.json, such as class names, and every measure by its name.
+
+    Raises:
+        RunError: If a file of the run is damaged.
+        PlanError: If the plan is.
     """
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = read_config(folder)
     plan = Plan.load(folder / "plan.json")
-    facts = {
+    results = read_results(folder)
+    task = read_json(folder / "facts.json") or {}
+    measured = {} if results is None else results.found.measures
+    return {
         "name": tag(config, macs_fraction=plan.macs() / plan.full_macs),
         "model": config["model"]["name"],
         "method": config["method"]["name"],
+        "task": config["task"]["name"],
         "seed": str(config["seed"]),
         "macs": str(plan.macs()),
         "full_macs": str(plan.full_macs),
         "params": str(plan.params()),
         "widths": json.dumps(plan.widths),
         "widthwise": plan.versions["widthwise"],
-        "data": config["data"]["name"],
-        **_classes(config["data"]),
+        **{key: _text(value) for key, value in task.items()},
+        **{name: str(value) for name, value in measured.items()},
     }
-    for row in read_json(folder / "results.json") or []:
-        if row["stage"] == "found":
-            facts["accuracy"] = str(row["accuracy"])
-    return facts
 
 
-def _classes(config: dict[str, Any]) -> dict[str, str]:
-    folder = config.get("folder")
-    try:
-        data = load_dataset(
-            config["name"],
-            folder=None if folder is None else Path(folder),
-            image_size=config.get("image_size"),
-        )
-    except DataError:
-        return {}
-    return {
-        "classes": json.dumps(list(data.classes)),
-        "input": "(images - mean) / std per channel, images in 0..255",
-        "mean": json.dumps(list(data.mean)),
-        "std": json.dumps(list(data.std)),
-    }
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from widthwise.cost import BUDGETS, Budget
 from widthwise.errors import ConfigError
-from widthwise.recipes.methods import DhpConfig
+from widthwise.methods import Method
+from widthwise.recipes.arms import check_arms
+from widthwise.search.limits import Limits
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import StageConfig
 
@@ -25,112 +28,103 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The images."""
-
-    name: str
-    """`digits`, `cifar10`, `cifar100`, `tiny_imagenet`, `imagenet`, `imagefolder`,
-    `torchvision/NAME`, `timm/torch/NAME` or `timm/hfds/NAME`."""
-    folder: str | None = None
-    """Where its files are. The environment variable WIDTHWISE_DATA, or else `data`, if not
-    given."""
-    download: bool = False
-    """Download the data set into the folder if it is not there."""
-    image_size: int | None = None
-    """Height and width of images that are cut out of larger ones."""
-    batch_size: int = 64
-    """Images per training step, of all processes together."""
-    shift: int = 0
-    """Training images are shifted at random by up to this many pixels."""
-    flip: bool = False
-    """Training images are mirrored at random, left to right."""
-    workers: int = 0
-    """Processes that decode image files. Data sets in memory need none."""
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"`data.{name}` must be at least {least}: got {value}"
-            for name, value, least in (
-                ("batch_size", self.batch_size, 1),
-                ("shift", self.shift, 0),
-                ("image_size", self.image_size, 1),
-                ("workers", self.workers, 0),
-            )
-            if value is not None and value < least
-        ]
-        if problems:
-            raise ConfigError("The data is set up wrongly:\n    " + "\n    ".join(problems))
-
-
-@dataclass(frozen=True, kw_only=True)
 class BudgetConfig:
     """What the found network may cost: a fraction such as 0.5 or 50%, or an amount like 300e6."""
 
     macs: float | str | None = None
-    """Multiply-accumulates of convolutions and linear layers, for one image."""
+    """Multiply-accumulates of convolutions and linear layers, for one input."""
     params: float | str | None = None
     """Parameters."""
     memory: float | str | None = None
-    """Bytes of parameters and activations, for one image."""
+    """Bytes of parameters and activations, for one input."""
 
     def __post_init__(self) -> None:
-        if self.macs is None and self.params is None and self.memory is None:
+        if all(getattr(self, name) is None for name in BUDGETS):
+            keys = ", ".join(f"`budget.{name}`" for name in BUDGETS)
             raise ConfigError(
-                "The budget is empty.\nHint: set at least one of `budget.macs`, `budget.params`, "
-                "`budget.memory`, such as `budget.macs: 0.5`."
+                f"The budget is empty.\nHint: set at least one of {keys}, such as "
+                "`budget.macs: 0.5`."
             )
 
-
-class Baseline(Enum):
-    """A network that the found one is compared with, trained for as many epochs in total."""
-
-    full = "full"
-    """The network as it is."""
-    uniform = "uniform"
-    """Every layer narrowed by the same factor, to the MACs of the found network."""
-    scratch = "scratch"
-    """The found widths with fresh weights."""
-    l1 = "l1"
-    """The full network, trained plainly while the others search, cut to the MACs of the found
-    network where the L1 norms of filters are smallest, and trained on."""
+    def open(self) -> list[Budget]:
+        """Make the budgets, all of which must be met."""
+        given = {name: getattr(self, name) for name in BUDGETS}
+        return [BUDGETS[name](most) for name, most in given.items() if most is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecipe:
-    """A search for widths: search, shrink, converge, compare."""
+    """A search for widths: decide, cut, converge, compare."""
 
     model: ModelConfig
-    data: DataConfig
-    method: DhpConfig
+    task: Any
+    """What the network is for, chosen by `task.name`: its data and what is measured."""
     budget: BudgetConfig
-    search: StageConfig
-    """Training during which widths are decided."""
+    limits: Limits = field(default_factory=Limits)
+    """What no plan may go below, the same for every arm."""
+    method: Method
+    """How widths are decided, chosen by `method.name`."""
+    search: StageConfig | None = None
+    """Training during which widths are decided, for methods that train."""
     converge: StageConfig
-    """Training of the shrunk network, from the weights it inherits."""
+    """Training of the narrow network."""
+    arms: tuple[str, ...] = ("full", "uniform")
+    """What is trained beside the found network, for as many epochs in total: `full` (the network as
+    it is), `uniform` (every layer narrowed by the same factor, to the MACs of the found network),
+    `scratch` (the found widths with fresh weights), `l1` (trained plainly while the other searches,
+    cut where the L1 norms of filters are smallest, trained on), `wide` (twice as wide: a
+    teacher)."""
+    teacher: str | None = None
+    """The arm that the others are distilled from, with `converge.distil`. It is trained first."""
     carry_optimizer: bool = False
-    """Start converging with the momentum of the search, cut like the weights. Published: fresh."""
-    compare: tuple[Baseline, ...] = (Baseline.full, Baseline.uniform)
-    """What else is trained: `full`, `uniform`, `scratch`, `l1`."""
+    """Go on after a cut with the momentum from before it, cut like the weights. Published: a fresh
+    start."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     """Devices and number formats."""
     tensorboard: bool = False
     """Write event files for TensorBoard, besides metrics.csv."""
     seed: int = 0
-    """Decides initial weights and the order of the images."""
+    """Decides initial weights and the order of the data."""
     threads: int | None = None
     """CPU threads. All cores if not given. Results of different numbers differ in rounding."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0 or (self.threads is not None and self.threads < 1):
-            raise ConfigError(
-                "`seed` must not be negative and `threads` must be at least 1: "
-                f"got {self.seed} and {self.threads}."
+        problems = []
+        if self.seed < 0:
+            problems.append(f"`seed` must not be negative: got {self.seed}")
+        if self.threads is not None and self.threads < 1:
+            problems.append(f"`threads` must be at least 1: got {self.threads}")
+        if self.method.trains and self.search is None:
+            problems.append(
+                f"`search` is missing: the method `{self.method.name}` decides while it trains"
             )
-        if self.carry_optimizer and self.search.optimizer is not self.converge.optimizer:
-            raise ConfigError(
+        if not self.method.trains and self.search is not None:
+            problems.append(
+                f"`search` has no effect: the method `{self.method.name}` decides without training"
+            )
+        if self.search is not None and self.search.distil:
+            problems.append("`search.distil` has no effect: teachers are trained after the search")
+        if self.carry_optimizer:
+            problems += self._problems_of_carrying()
+        problems += check_arms(
+            self.arms,
+            teacher=self.teacher,
+            distils=self.converge.distil > 0,
+            trains=self.method.trains,
+            inherits=self.method.inherits,
+        )
+        if problems:
+            raise ConfigError("The recipe is set up wrongly:\n    " + "\n    ".join(problems))
+
+    def _problems_of_carrying(self) -> list[str]:
+        if self.search is None:
+            return ["`carry_optimizer` has no effect: there is no training before the cut"]
+        if self.search.optimizer is not self.converge.optimizer:
+            return [
                 "`carry_optimizer` needs the same optimizer in both stages: got "
-                f"`{self.search.optimizer.value}` and `{self.converge.optimizer.value}`."
-            )
+                f"`{self.search.optimizer.value}` and `{self.converge.optimizer.value}`"
+            ]
+        return []
 
 
 def plain(config: Any) -> Any:

@@ -1,141 +1,131 @@
-"""What every stage of a run starts from: the data, the full network, and their graph."""
+"""What every arm of a run starts from: the user's own network, its graph, and the task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import widthwise as ww
-from widthwise.cost import Budget
-from widthwise.data import ImageClasses, load_dataset
+from widthwise.cost import costs_of
 from widthwise.data.batches import derived_seed
-from widthwise.errors import ConfigError
 from widthwise.models import resolve
-from widthwise.recipes.config import BudgetConfig, DataConfig, ModelConfig
-
-EXAMPLES = 4
-"""Images on which networks are traced and cuts are proven."""
+from widthwise.network.initialisation import draw_fresh
+from widthwise.network.inputs import Inputs
+from widthwise.recipes.config import ModelConfig
+from widthwise.rewrites import Rewrite
+from widthwise.tasks.base import Task
 
 
 class Setting:
-    """The network and the data of a recipe, found to fit together.
+    """The network and the task of a recipe, found to fit together.
 
     Args:
         model: Names the network.
-        data: Names the images.
+        task: What it is for.
         seed: Decides the fresh weights.
 
     Raises:
-        ConfigError: If either does not exist, or the network does not take these images or does
-            not give these classes.
+        ConfigError: If there is no such network, or it does not fit the task.
+        DataError: If the data of the task are not there, or damaged.
     """
 
-    def __init__(self, model: ModelConfig, data: DataConfig, *, seed: int) -> None:
+    def __init__(self, model: ModelConfig, task: Task, *, seed: int) -> None:
         self.model = model
+        self.task = task
         self.seed = seed
-        self.data = load_data(data)
         self._spec = resolve(model.name)
-        self._check(data.name)
+        self.network = self.fresh()
+        """The full network with fresh weights; kept, so that it is traced once."""
+        task.check(self.network)
 
     def build(self) -> nn.Module:
         """Build the full network, with whatever weights the generator gives."""
         return self._spec.build(**self.model.options)
 
     def fresh(self) -> nn.Module:
-        """Build the full network; every stage that starts from scratch has these weights."""
+        """Build the full network; every arm that starts from it has these weights."""
         torch.manual_seed(derived_seed(self.seed))
         return self.build()
 
     @cached_property
-    def example(self) -> Tensor:
-        """A few training images, normalised as in training. Shape ``[n, c, h, w]``."""
-        images = self.data.train.first(EXAMPLES).to(torch.float32)
-        mean, std = (
-            torch.tensor(values).reshape(-1, 1, 1) for values in (self.data.mean, self.data.std)
-        )
-        return (images - mean) / std
+    def example(self) -> Any:
+        """What networks are traced with and cuts are proven on."""
+        return self.task.example()
 
     @cached_property
     def graph(self) -> ww.ChannelGraph:
-        """The channel graph of the full network."""
-        return ww.trace(self.fresh(), self.example)
+        """The channel graph of `network`."""
+        return ww.trace(self.network, self.example)
 
-    def _check(self, data_name: str) -> None:
-        channels, height, width = self.data.image_shape
-        classes = len(self.data.classes)
-        problem = (
-            f"`{self.model.name}` does not fit the data set `{data_name}` of "
-            f"{channels}x{height}x{width} images in {classes} classes"
-        )
-        hint = (
-            "Hint: set the network's constructor arguments in `model.options`, such as "
-            f"`--model.options.in_channels {channels}` and `--model.options.num_classes {classes}`."
-        )
-        network = self.fresh().eval()
-        try:
-            with torch.no_grad():
-                outputs = network(self.example)
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"{problem}: {error}\n{hint}") from error
-        if not isinstance(outputs, Tensor) or outputs.shape[1:] != (classes,):
-            found = list(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs)
-            raise ConfigError(f"{problem}: expected outputs [{classes}], got {found}.\n{hint}")
+    @cached_property
+    def full_cost(self) -> dict[str, float]:
+        """What the user's own network costs, as plans count it."""
+        return costs_of(self.graph)
 
+    def graph_of(self, network: nn.Module) -> ww.ChannelGraph:
+        """Return the graph of a full network, which is traced if it is another one than `network`.
 
-def load_data(config: DataConfig) -> ImageClasses:
-    """Load the data set of a recipe.
+        Args:
+            network: With the weights that a score will read.
 
-    Args:
-        config: Names it, and says where it is.
+        Returns:
+            Its graph.
+        """
+        return self.graph if network is self.network else ww.trace(network, self.example)
 
-    Returns:
-        The data set.
+    def rewritten(self, before: Sequence[Rewrite]) -> tuple[nn.Module, ww.ChannelGraph]:
+        """Rewrite the full network.
 
-    Raises:
-        ConfigError: If there is no such data set.
-        DataError: If it is not there, or damaged.
-    """
-    return load_dataset(
-        config.name,
-        folder=None if config.folder is None else Path(config.folder),
-        download=config.download,
-        image_size=config.image_size,
-    )
+        Args:
+            before: What to do to it, in order; may be empty.
 
+        Returns:
+            The result and its graph.
+        """
+        network = self.network
+        for rewrite in before:
+            network = rewrite.apply(network, Inputs.of(self.example))
+        return network, self.graph_of(network)
 
-def budgets(config: BudgetConfig) -> list[Budget]:
-    """Turn the budget of a recipe into budgets.
+    def narrowed(self, plan: ww.Plan) -> nn.Module:
+        """Cut the full network by a plan that has been proven.
 
-    Args:
-        config: At least one of its fields is set.
+        Args:
+            plan: Made for it.
 
-    Returns:
-        All of which must be met.
-    """
-    given: list[tuple[Callable[[float | str], Budget], float | str | None]] = [
-        (ww.Macs, config.macs),
-        (ww.Params, config.params),
-        (ww.Memory, config.memory),
-    ]
-    return [kind(limit) for kind, limit in given if limit is not None]
+        Returns:
+            A new network, with slices of the fresh weights of the full one.
+        """
+        if not plan.before:
+            # The network was traced once, whoever made the plan.
+            plan = replace(plan, graph=self.graph)
+        return ww.shrink(self.network, plan, verify=False)
 
+    def drawn(self, plan: ww.Plan) -> nn.Module:
+        """Build the network of a plan, with fresh weights.
 
-def redrawn(network: nn.Module) -> nn.Module:
-    """Draw fresh weights, because slices of a wider layer's have the wrong scale for this one.
+        Args:
+            plan: Made for the full network.
 
-    Args:
-        network: Changed in place, by the ``reset_parameters`` of its modules.
+        Returns:
+            A new network with the weights that its constructor draws at these widths.
 
-    Returns:
-        The same network.
-    """
-    # From the inside out: a network with an initialisation of its own has the last word.
-    for module in reversed(list(network.modules())):
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-    return network
+        Raises:
+            ConfigError: If it cannot be known what those are.
+        """
+        if not plan.before and plan.widths == self.widths:
+            return self.fresh()
+        network = self.narrowed(plan)
+        torch.manual_seed(derived_seed(self.seed))
+        draw_fresh(network, self.build)
+        return network
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Width of every axis of the full network."""
+        return {name: axis.width for name, axis in self.graph.axes.items()}

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from widthwise.errors import RunError
+from widthwise.measures import Measure
 from widthwise.report.records import RESUME, RunRecord, missing_run, read_run
 from widthwise.report.words import name_of
 from widthwise.runs.differences import Difference, differences
+from widthwise.runs.results import Results
 
-_SAME = ("seed", "tensorboard", "data.folder", "data.download", "data.workers")
+_SAME = ("seed", "tensorboard", "task.folder", "task.download", "task.workers")
 """Keys on which the runs of one group may differ: the seed, and what no result depends on."""
 
 
@@ -46,13 +48,15 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageSummary:
+class ArmSummary:
     """One network of a recipe, over seeds."""
 
-    accuracy: Spread
-    """In [0, 1], of the last epoch."""
-    found_minus: Spread | None
-    """Accuracy of the found network minus this one's, seed by seed; None for the found one."""
+    title: str
+    """What to call it in a table."""
+    measures: Mapping[str, Spread]
+    """Name of a measure -> it after the last epoch."""
+    found_minus: Mapping[str, Spread] | None
+    """Each measure of the found network minus this one's, seed by seed; None for the found one."""
     macs: float
     """Mean, for one input."""
     params: float
@@ -74,8 +78,10 @@ class Group:
     name: str
     """Tag of the found network; with what tells the groups apart where the tag does not."""
     seeds: tuple[int, ...]
-    stages: Mapping[str, StageSummary]
-    """Name of a stage -> its network, the found one first."""
+    measures: tuple[Measure, ...]
+    """What was measured; the first is the headline."""
+    arms: Mapping[str, ArmSummary]
+    """Name of an arm -> its network, the found one first."""
     config: Mapping[str, Any]
     """Of the run with the smallest seed."""
     runs: tuple[Mapping[str, Any], ...]
@@ -103,7 +109,8 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         One group per configuration.
 
     Raises:
-        RunError: If a run has not finished, or two runs of one configuration have the same seed.
+        RunError: If a run has not finished or is damaged, or two runs of one configuration have the
+            same seed.
     """
     missing = {folder: missing_run(folder) for folder in folders}
     problems = [f"    `{folder}`: {why}" for folder, why in missing.items() if why]
@@ -161,10 +168,15 @@ def _name(record: RunRecord, others: Sequence[RunRecord]) -> str:
 
 
 def _summary(records: Sequence[RunRecord], name: str) -> Group:
+    results = records[0].results
     return Group(
         name=name,
         seeds=tuple(record.config["seed"] for record in records),
-        stages={stage: _stage(records, stage) for stage in records[0].results},
+        measures=results.measures,
+        arms={
+            arm.arm: _arm([record.results for record in records], place)
+            for place, arm in enumerate(results.arms)
+        },
         config=records[0].config,
         runs=tuple(
             {"run": r.name, "seed": r.config["seed"], "environment": r.environment} for r in records
@@ -172,24 +184,31 @@ def _summary(records: Sequence[RunRecord], name: str) -> Group:
     )
 
 
-def _stage(records: Sequence[RunRecord], stage: str) -> StageSummary:
-    rows = [record.results[stage] for record in records]
+def _arm(results: Sequence[Results], place: int) -> ArmSummary:
+    rows = [result.arms[place] for result in results]
+    names = [measure.name for measure in results[0].measures]
 
     def mean(key: str) -> float:
-        return statistics.fmean(row[key] for row in rows)
+        return statistics.fmean(getattr(row, key) for row in rows)
 
     def fraction(key: str) -> float:
         return statistics.fmean(
-            row[key] / record.full[key] for row, record in zip(rows, records, strict=True)
+            getattr(row, key) / getattr(result.full, key)
+            for row, result in zip(rows, results, strict=True)
         )
 
-    pairs = [
-        record.found["accuracy"] - row["accuracy"]
-        for row, record in zip(rows, records, strict=True)
-    ]
-    return StageSummary(
-        accuracy=Spread.of([row["accuracy"] for row in rows]),
-        found_minus=None if stage == "found" else Spread.of(pairs),
+    def minus(name: str) -> Spread:
+        return Spread.of(
+            [
+                result.found.measures[name] - row.measures[name]
+                for row, result in zip(rows, results, strict=True)
+            ]
+        )
+
+    return ArmSummary(
+        title=rows[0].title,
+        measures={name: Spread.of([row.measures[name] for row in rows]) for name in names},
+        found_minus={name: minus(name) for name in names} if place else None,
         macs=mean("macs"),
         params=mean("params"),
         macs_fraction=fraction("macs"),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from widthwise.measures import Measure
 from widthwise.report.comparison import Comparison, Group, Spread
-from widthwise.report.figures import COLOURS
-from widthwise.report.records import TITLES
-from widthwise.report.theme import GRID, INK, MUTED, PAPER, house_style, new_figure, render
-from widthwise.report.words import count, points
+from widthwise.report.theme import GRID, INK, MUTED, PAPER, arm_colour, house_style, render
+from widthwise.report.words import count
 from widthwise.runs import write_file, write_json
 
-COLUMNS = ("Network", "Test accuracy", "Found minus it", "MACs", "Parameters", "Epochs")
-"""Of the table of one group."""
+
+def columns(group: Group) -> tuple[str, ...]:
+    """Name the columns of the table of one group."""
+    measured = [
+        title
+        for measure in group.measures
+        for title in (measure.title[:1].upper() + measure.title[1:], "Found minus it")
+    ]
+    return ("Network", *measured, "MACs", "Parameters", "Epochs")
 
 
 def rows(group: Group) -> Iterator[tuple[str, ...]]:
@@ -26,16 +33,22 @@ def rows(group: Group) -> Iterator[tuple[str, ...]]:
         group: Runs of one configuration.
 
     Yields:
-        One text per column of `COLUMNS`, for each network.
+        One text per column of `columns`, for each network.
     """
-    for stage, summary in group.stages.items():
+    for arm in group.arms.values():
+        measured: list[str] = []
+        for measure in group.measures:
+            minus = None if arm.found_minus is None else arm.found_minus[measure.name]
+            measured += [
+                _value(measure, arm.measures[measure.name]),
+                "" if minus is None else _difference(measure, minus),
+            ]
         yield (
-            TITLES[stage],
-            _accuracy(summary.accuracy),
-            "" if summary.found_minus is None else _difference(summary.found_minus),
-            f"{count(round(summary.macs))} ({summary.macs_fraction:.1%})",
-            f"{count(round(summary.params))} ({summary.params_fraction:.1%})",
-            f"{summary.epochs:.1f}".removesuffix(".0"),
+            arm.title,
+            *measured,
+            f"{count(round(arm.macs))} ({arm.macs_fraction:.1%})",
+            f"{count(round(arm.params))} ({arm.params_fraction:.1%})",
+            f"{arm.epochs:.1f}".removesuffix(".0"),
         )
 
 
@@ -50,7 +63,8 @@ def markdown(comparison: Comparison) -> str:
     """
     parts = []
     for group in comparison.groups:
-        table = [COLUMNS, ("---", *["--:"] * (len(COLUMNS) - 1)), *rows(group)]
+        header = columns(group)
+        table = [header, ("---", *["--:"] * (len(header) - 1)), *rows(group)]
         lines = ["| " + " | ".join(row) + " |" for row in table]
         parts.append(f"### {group.name}\n\n{seeds(group)}\n\n" + "\n".join(lines) + "\n")
         parts.append(_machines(group))
@@ -68,19 +82,33 @@ def seeds(group: Group) -> str:
     )
 
 
-def accuracy_figure(comparison: Comparison) -> Figure:
-    """Draw the accuracy of every network: a dot per seed, a tick at the mean, a bar of ± std.
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Draw the headline measure of every network: a dot per seed, a tick at the mean, ± std.
 
     Args:
         comparison: Of at least one run.
 
     Returns:
-        A figure whose height grows with the number of networks.
+        A figure with one panel per measure, whose height grows with the number of networks.
     """
-    lines = sum(len(group.stages) + 1 for group in comparison.groups)
-    figure, axes = new_figure(8.4, 0.9 + 0.34 * lines)
-    place, places, labels = 0, [], []
+    panels: dict[Measure, list[Group]] = {}
     for group in comparison.groups:
+        panels.setdefault(group.measures[0], []).append(group)
+    lines = [sum(len(group.arms) + 1 for group in groups) for groups in panels.values()]
+    figure = Figure(figsize=(8.4, 0.9 * len(panels) + 0.34 * sum(lines)), layout="constrained")
+    drawn = figure.subplots(len(panels), squeeze=False, height_ratios=lines)[:, 0]
+    names = dict.fromkeys(name for group in comparison.groups for name in group.arms)
+    colours = {name: arm_colour(place) for place, name in enumerate(names)}
+    for axes, (measure, groups) in zip(drawn, panels.items(), strict=True):
+        _draw_groups(axes, measure, groups, colours)
+    return figure
+
+
+def _draw_groups(
+    axes: Axes, measure: Measure, groups: Sequence[Group], colours: Mapping[str, str]
+) -> None:
+    place, places, labels = 0, [], []
+    for group in groups:
         axes.annotate(
             group.name,
             (0, place),
@@ -90,44 +118,48 @@ def accuracy_figure(comparison: Comparison) -> Figure:
             fontweight="bold",
             color=INK,
         )
-        for stage, summary in group.stages.items():
+        for name, arm in group.arms.items():
             place += 1
-            accuracy, colour = summary.accuracy, COLOURS[stage]
-            axes.axhline(place, color=GRID, linewidth=0.8, zorder=0)
-            if accuracy.std is not None:
-                axes.hlines(
-                    place,
-                    accuracy.mean - accuracy.std,
-                    accuracy.mean + accuracy.std,
-                    color=colour,
-                    linewidth=7,
-                    alpha=0.22,
-                )
-            axes.vlines(accuracy.mean, place - 0.32, place + 0.32, color=colour, linewidth=2.2)
-            axes.scatter(
-                accuracy.values,
-                [place] * len(accuracy.values),
-                s=26,
-                color=colour,
-                alpha=0.75,
-                linewidths=0,
-                zorder=3,
-            )
+            _draw_spread(axes, arm.measures[measure.name], place, colours[name])
             places.append(place)
-            labels.append(TITLES[stage])
+            labels.append(arm.title)
         place += 1
     axes.set_yticks(places, labels)
     axes.set_ylim(place - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.spines["left"].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.spines[["left", "top", "right"]].set_visible(False)
     axes.margins(x=0.06)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("test accuracy; dots: seeds, tick: mean, bar: ± standard deviation")
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{measure.scale * value:.6g} {measure.unit}".rstrip())
+    )
+    axes.set_xlabel(f"{measure.title}; dots: seeds, tick: mean, bar: ± standard deviation")
     axes.xaxis.label.set_color(MUTED)
-    return figure
+
+
+def _draw_spread(axes: Axes, spread: Spread, place: int, colour: str) -> None:
+    axes.axhline(place, color=GRID, linewidth=0.8, zorder=0)
+    if spread.std is not None:
+        axes.hlines(
+            place,
+            spread.mean - spread.std,
+            spread.mean + spread.std,
+            color=colour,
+            linewidth=7,
+            alpha=0.22,
+        )
+    axes.vlines(spread.mean, place - 0.32, place + 0.32, color=colour, linewidth=2.2)
+    axes.scatter(
+        spread.values,
+        [place] * len(spread.values),
+        s=26,
+        color=colour,
+        alpha=0.75,
+        linewidths=0,
+        zorder=3,
+    )
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -143,23 +175,22 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     write_json(folder / "compare.json", comparison.plain())
     write_file(folder / "compare.md", markdown(comparison))
     with house_style():
-        figure = accuracy_figure(comparison)
+        figure = comparison_figure(comparison)
         for kind in ("svg", "png"):
             content = render(figure, kind, facecolor=PAPER, dpi=160)
             write_file(folder / f"compare.{kind}", content)
 
 
-def _accuracy(spread: Spread) -> str:
+def _value(measure: Measure, spread: Spread) -> str:
+    finer = measure.finer()
     if spread.std is None:
-        return f"{spread.mean:.2%}"
-    return f"{100 * spread.mean:.2f} ± {100 * spread.std:.2f}%"
+        return finer.write(spread.mean)
+    std = f"{finer.scale * spread.std:.{finer.digits}f}"
+    return f"{finer.scale * spread.mean:.{finer.digits}f} ± {std} {measure.unit}".rstrip()
 
 
-def _difference(spread: Spread) -> str:
-    mean = points(spread.mean, 2)
-    if spread.std is None:
-        return mean
-    return f"{mean.removesuffix(' points')} ± {100 * spread.std:.2f} points"
+def _difference(measure: Measure, spread: Spread) -> str:
+    return measure.finer().write_difference(spread.mean, spread.std)
 
 
 def _machines(group: Group) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,59 +15,53 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from widthwise.report.records import BEFORE_THE_CUT, TITLES, RunRecord
-from widthwise.report.theme import FOUND, FULL, INK, L1, MUTED, SCRATCH, UNIFORM, new_figure
+from widthwise.measures import Measure
+from widthwise.report.records import RunRecord
+from widthwise.report.theme import FOUND, INK, MUTED, arm_colour, new_figure
 
 _SMALL = (5.4, 3.2)
 """Inches. Two such figures stand side by side on the page."""
 
-COLOURS = {"found": FOUND, "full": FULL, "uniform": UNIFORM, "scratch": SCRATCH, "l1": L1}
-"""Stage -> its colour in every figure."""
-
-_LATENT_LINES = 12
-"""Most epochs of a search whose latents are drawn; more lines cannot be told apart."""
+_LINES = 12
+"""Most epochs of a search whose importance is drawn; more lines cannot be told apart."""
 
 
-def error_figure(record: RunRecord) -> Figure:
-    """Draw the test error over all epochs, dotted until a network was cut.
+def measure_figure(record: RunRecord, measure: Measure) -> Figure:
+    """Draw a measure over all epochs, dotted until a network was cut.
 
-    The scale is logarithmic, because the first epochs are near chance and the last ones differ by
-    single images.
+    A share of test items that are right is drawn as the share that are wrong, on a logarithmic
+    scale: the first epochs are near chance and the last ones differ by single items. Any other
+    measure is drawn as it is.
 
     Args:
         record: A finished run.
+        measure: One of its measures.
 
     Returns:
         The figure.
     """
     figure, axes = new_figure(*_SMALL)
-    # Half an image in place of none: a logarithm has no zero.
-    least = 0.5 / record.search["test_images"]
-    for stage in record.results:
-        before = BEFORE_THE_CUT.get(stage)
-        first = _errors(record, before, least) if before else []
-        curve = _errors(record, stage, least)
-        epochs = range(1, len(first) + len(curve) + 1)
-        axes.plot(
-            epochs[: len(first)],
-            first,
-            color=COLOURS[stage],
-            linestyle="dotted",
-            linewidth=1.8,
+    for place, arm in enumerate(record.results.arms):
+        before = [] if arm.before is None else record.curve(arm.before.stage, measure)
+        drawn = [_drawn(record, measure, value) for value in before]
+        curve = [_drawn(record, measure, value) for value in record.curve(arm.arm, measure)]
+        epochs = range(1, len(drawn) + len(curve) + 1)
+        style: dict[str, Any] = {"color": arm_colour(place), "linewidth": 1.8}
+        axes.plot(epochs[: len(drawn)], drawn, linestyle="dotted", **style)
+        axes.plot(epochs[len(drawn) :], curve, label=arm.title, **style)
+    if measure.is_share:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+        axes.set_ylabel("test error, log scale")
+    else:
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{measure.scale * value:.6g}")
         )
-        axes.plot(
-            epochs[len(first) :],
-            curve,
-            color=COLOURS[stage],
-            linewidth=1.8,
-            label=TITLES[stage],
-        )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+        unit = f" ({measure.unit})" if measure.unit else ""
+        axes.set_ylabel(f"{measure.title}{unit}")
     axes.set_xlabel("epoch")
-    axes.set_ylabel("test error, log scale")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     # Above the plot: curves of a short run fill all of it.
     figure.legend(
@@ -81,19 +75,24 @@ def error_figure(record: RunRecord) -> Figure:
     return figure
 
 
+def measure_title(measure: Measure) -> str:
+    """Name what `measure_figure` draws."""
+    return "Test error" if measure.is_share else measure.title[:1].upper() + measure.title[1:]
+
+
 def cost_figure(record: RunRecord) -> Figure:
     """Draw what a cut at the threshold would leave of MACs and parameters, over the search.
 
     Dots are the cost of the network that was found in the end.
 
     Args:
-        record: A finished run.
+        record: A finished run whose widths were searched for in training.
 
     Returns:
         The figure.
     """
     figure, axes = new_figure(*_SMALL)
-    lines = record.lines("search")
+    lines = record.searched()
     ends = [*(check["step"] for check in record.checks), *(int(line["step"]) for line in lines)]
     last = max(ends, default=1)
     drawn = _fractions(record, "macs_fraction"), _fractions(record, "params_fraction")
@@ -104,7 +103,7 @@ def cost_figure(record: RunRecord) -> Figure:
             steps = [0, *(step for step, _ in fractions)]
             shares = [1.0, *(share for _, share in fractions)]
             axes.plot(steps, shares, color=colour, linewidth=1.8, label=label)
-            share = record.search[cost] / record.full[cost]
+            share = getattr(record.found, cost) / getattr(record.results.full, cost)
             axes.plot([last], [share], "o", color=colour, markersize=5, clip_on=False)
     if any(drawn):
         axes.legend(loc="lower left", fontsize=9, frameon=False)
@@ -123,24 +122,24 @@ def cost_figure(record: RunRecord) -> Figure:
     return figure
 
 
-def latents_figure(record: RunRecord) -> Figure:
-    """Draw the magnitudes of all latents in descending order, one line per epoch of the search.
+def importance_figure(record: RunRecord) -> Figure:
+    """Draw the importance of all units in descending order, one line per epoch of the search.
 
     Of a long search only some epochs are drawn, evenly spaced, the first and the last among them.
 
     Args:
-        record: A finished run with latents.
+        record: A finished run with importance.
 
     Returns:
         The figure.
     """
     figure, axes = new_figure(*_SMALL)
-    epochs = _spread(len(record.latents), _LATENT_LINES)
+    epochs = _spread(len(record.importance), _LINES)
     for place, epoch in enumerate(epochs, start=1):
-        sizes = record.latents[epoch]
+        curve = record.importance[epoch]
         axes.plot(
-            range(1, len(sizes) + 1),
-            sizes,
+            np.linspace(1, curve.units, len(curve.values)),
+            curve.values,
             color=FOUND,
             # Rounding must not lift the sum above 1.
             alpha=min(0.2 + 0.8 * place / len(epochs), 1.0),
@@ -150,8 +149,8 @@ def latents_figure(record: RunRecord) -> Figure:
     axes.legend(loc="upper right", fontsize=9, frameon=False)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.set_xlabel("units, largest latent first")
-    axes.set_ylabel("latent magnitude")
+    axes.set_xlabel("units, the most important first")
+    axes.set_ylabel("importance")
     return figure
 
 
@@ -170,11 +169,9 @@ def _draw_budget(axes: Axes, budget: float) -> None:
 
 
 def _fractions(record: RunRecord, column: str) -> list[tuple[int, float]]:
-    """Step and share at the end of every epoch of the search; older runs lack some columns."""
+    """Step and share at the end of every epoch of the search."""
     return [
-        (int(line["step"]), float(line[column]))
-        for line in record.lines("search")
-        if line.get(column)
+        (int(line["step"]), float(line[column])) for line in record.searched() if line.get(column)
     ]
 
 
@@ -183,5 +180,8 @@ def _spread(count: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
-def _errors(record: RunRecord, stage: str, least: float) -> Sequence[float]:
-    return [max(1 - float(line["test_accuracy"]), least) for line in record.lines(stage)]
+def _drawn(record: RunRecord, measure: Measure, value: float) -> float:
+    if measure.is_share:
+        # Half an item in place of none: a logarithm has no zero.
+        return max(1 - value, 0.5 / record.results.test_items)
+    return value

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
-from typing import Any
 
 import yaml
 
-from widthwise.report.records import BEFORE_THE_CUT, TITLES, RunRecord
+from widthwise.report.figures import measure_title
+from widthwise.report.records import Picture, RunRecord
+from widthwise.report.theme import arm_variable, variables
 from widthwise.report.widths import NAMED
 from widthwise.report.words import (
+    certainty,
     count,
-    difference_uncertainty,
     duration,
     headline,
     lead,
     name_of,
-    uncertainty,
+    teaching,
 )
-
-COLOURS = {
-    "found": "--found",
-    "full": "--full",
-    "uniform": "--uniform",
-    "scratch": "--scratch",
-    "l1": "--l1",
-}
-"""Stage -> the variable of style.css with its colour."""
-
-_WEIGHTS = {
-    "found": "weights inherited from the search",
-    "l1": "weights inherited from the full network",
-}
-"""Stage that starts from a cut -> where its weights come from."""
+from widthwise.runs.results import ArmResult
+from widthwise.runs.tags import data_of
 
 
 def page(record: RunRecord, figures: Mapping[str, str]) -> str:
@@ -42,13 +31,13 @@ def page(record: RunRecord, figures: Mapping[str, str]) -> str:
 
     Args:
         record: A finished run.
-        figures: Name -> ``<svg>`` element: ``widths``, ``error``, ``cost``, and ``latents`` if
-            the method has some.
+        figures: Name -> ``<svg>`` element: ``widths``, ``test_<measure>`` for every measure, and
+            ``cost`` and ``importance`` if the widths were searched for in training.
 
     Returns:
         A complete HTML document.
     """
-    style = (resources.files("widthwise.report") / "style.css").read_text()
+    style = (resources.files("widthwise.report") / "style.css").read_text(encoding="utf-8")
     title = f"Widthwise: {record.name}"
     return f"""<!doctype html>
 <html lang="en">
@@ -57,7 +46,7 @@ def page(record: RunRecord, figures: Mapping[str, str]) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>
-{style}</style>
+{variables()}{style}</style>
 </head>
 <body>
 <main>
@@ -65,18 +54,13 @@ def page(record: RunRecord, figures: Mapping[str, str]) -> str:
 {_tiles(record)}
 <h2>Results</h2>
 <p class="note">All networks were trained for the same number of epochs; those before a cut count.
-Accuracy is that of the last epoch, never of the best.</p>
+Every measure is that of the last epoch, never of the best. {escape(teaching(record))}</p>
 {_results(record)}
 <h2>Width of every layer</h2>
 <p class="note">{_widths_sentence(record)}</p>
 <figure class="wide">{figures["widths"]}</figure>
-<div class="pair">
-<section><h2>Test error</h2><figure>{figures["error"]}
-<figcaption>Dotted: before the cut, while the network had its full widths.</figcaption>
-</figure></section>
-<section><h2>Cost during the search</h2><figure>{figures["cost"]}
-<figcaption>{escape(_search_sentence(record))}</figcaption></figure></section>
-{_latents(figures)}
+{_samples(record)}<div class="pair">
+{_curves(record, figures)}{_search(record, figures)}
 <section><h2>Environment</h2>{_environment(record)}</section>
 </div>
 <h2>Run it again</h2>
@@ -88,26 +72,22 @@ Accuracy is that of the last epoch, never of the best.</p>
 
 
 def _header(record: RunRecord) -> str:
-    images = record.search["test_images"]
-    error, between = uncertainty(record.found["accuracy"], images), difference_uncertainty(record)
     config = record.config
     method, model = config["method"]["name"].upper(), config["model"]["name"]
-    what = f"{method} search, {model} on {config['data']['name']}"
+    what = f"{method} search, {model} on {data_of(config)}"
     return f"""<p class="kicker"><code>{escape(name_of(record))}</code> {escape(what)}</p>
-<h1>{escape(headline(record))}</h1>
-<p class="lead">{escape(lead(record))}</p>
-<p class="note">One run, seed {config["seed"]}. On {images:,} test images one image is
-{100 / images:.2f} points. An accuracy is known to about &plusmn;{100 * error:.1f} points, a
-difference of two to about &plusmn;{100 * between:.1f}: smaller ones mean nothing.</p>"""
+<h1>{escape(headline(record.results))}</h1>
+<p class="lead">{escape(lead(record.results))}</p>
+<p class="note">One run, seed {config["seed"]}. {escape(certainty(record.results))}</p>"""
 
 
 def _tiles(record: RunRecord) -> str:
-    found, full = record.found, record.full
-    seconds = sum(row["seconds"] for row in record.results.values())
+    found, full = record.found, record.results.full
+    seconds = sum(arm.seconds for arm in record.results.arms)
     tiles = [
-        (f"{found['accuracy']:.1%}", "test accuracy"),
-        (count(found["macs"]), f"MACs, of {count(full['macs'])}"),
-        (count(found["params"]), f"parameters, of {count(full['params'])}"),
+        *((m.write(found.measures[m.name]), m.title) for m in record.results.measures),
+        (count(found.macs), f"MACs, of {count(full.macs)}"),
+        (count(found.params), f"parameters, of {count(full.params)}"),
         (duration(seconds), "for all training"),
     ]
     cells = "".join(
@@ -118,63 +98,109 @@ def _tiles(record: RunRecord) -> str:
 
 
 def _results(record: RunRecord) -> str:
-    rows = "\n".join(_result_row(record, stage, row) for stage, row in record.results.items())
-    columns = ("Network", "Test accuracy", "MACs", "Parameters", "Epochs", "Training")
-    header = "".join(f"<th>{column}</th>" for column in columns)
+    rows = "\n".join(
+        _result_row(record, place, arm) for place, arm in enumerate(record.results.arms)
+    )
+    titles = [m.title[:1].upper() + m.title[1:] for m in record.results.measures]
+    columns = ("Network", *titles, "MACs", "Parameters", "Epochs", "Training")
+    header = "".join(f"<th>{escape(column)}</th>" for column in columns)
     return f"""<div class="scroll"><table>
 <tr>{header}</tr>
 {rows}
 </table></div>"""
 
 
-def _result_row(record: RunRecord, stage: str, row: Mapping[str, Any]) -> str:
-    full = record.full
-    epochs = str(row["epochs"])
-    if stage in BEFORE_THE_CUT:
-        before = len(record.lines(BEFORE_THE_CUT[stage]))
-        words = "search" if stage == "found" else "before"
-        epochs += f"<small>{before} {words} + {row['epochs'] - before}</small>"
-    mark = ' class="found"' if stage == "found" else ""
+def _result_row(record: RunRecord, place: int, arm: ArmResult) -> str:
+    full = record.results.full
+    epochs = str(arm.epochs)
+    if arm.before is not None:
+        after = arm.epochs - arm.before.epochs
+        epochs += f"<small>{arm.before.epochs} {escape(arm.before.title)} + {after}</small>"
+    mark = ' class="found"' if place == 0 else ""
+    measured = "".join(
+        f"<td>{escape(m.finer().write(arm.measures[m.name]))}</td>" for m in record.results.measures
+    )
     return (
-        f'<tr{mark}><td><span class="dot" style="background:var({COLOURS[stage]})"></span>'
-        f"{escape(TITLES[stage])}"
-        f"<small>{_WEIGHTS.get(stage, 'trained from fresh weights')}</small></td>"
-        f"<td>{row['accuracy']:.2%}</td>"
-        f"<td>{row['macs']:,}<small>{row['macs'] / full['macs']:.1%}</small></td>"
-        f"<td>{row['params']:,}<small>{row['params'] / full['params']:.1%}</small></td>"
-        f"<td>{epochs}</td><td>{duration(row['seconds'])}</td></tr>"
+        f'<tr{mark}><td><span class="dot" style="background:{arm_variable(place)}"></span>'
+        f"{escape(arm.title)}<small>{arm.weights} weights</small></td>{measured}"
+        f"<td>{arm.macs:,}<small>{arm.macs / full.macs:.1%}</small></td>"
+        f"<td>{arm.params:,}<small>{arm.params / full.params:.1%}</small></td>"
+        f"<td>{epochs}</td><td>{duration(arm.seconds)}</td></tr>"
     )
 
 
+def _samples(record: RunRecord) -> str:
+    if not record.samples:
+        return ""
+    rows = "\n".join(f'<div class="samples">{_row(row)}</div>' for row in record.samples)
+    return f"""<h2>Samples</h2>
+<p class="note">What the networks do with test items.</p>
+{rows}
+"""
+
+
+def _row(row: list[Picture]) -> str:
+    return "".join(
+        f'<div><img alt="{escape(picture.title)}" src="data:image/png;base64,'
+        f'{base64.b64encode(picture.png).decode()}"><b>{escape(picture.title)}</b>'
+        f"<small>{escape(picture.caption)}</small></div>"
+        for picture in row
+    )
+
+
+def _curves(record: RunRecord, figures: Mapping[str, str]) -> str:
+    caption = ""
+    if any(arm.before is not None for arm in record.results.arms):
+        caption = (
+            "<figcaption>Dotted: before the cut, while the network had its full widths."
+            "</figcaption>"
+        )
+    return "".join(
+        f"<section><h2>{escape(measure_title(measure))}</h2>"
+        f"<figure>{figures[f'test_{measure.name}']}\n{caption}</figure></section>\n"
+        for measure in record.results.measures
+    )
+
+
+def _search(record: RunRecord, figures: Mapping[str, str]) -> str:
+    parts = ""
+    if "cost" in figures:
+        parts += f"""<section><h2>Cost during the search</h2><figure>{figures["cost"]}
+<figcaption>{escape(_search_sentence(record))}</figcaption></figure></section>
+"""
+    if "importance" in figures:
+        parts += f"""<section><h2>Importance of the units</h2><figure>{figures["importance"]}
+<figcaption>Over the epochs of the search, from faint to strong. The least important units are cut.
+</figcaption></figure></section>
+"""
+    return parts
+
+
 def _widths_sentence(record: RunRecord) -> str:
-    free = len(record.full["widths"]) - len(record.full["frozen"])
+    full = record.results.full
+    free = len(full.widths) - len(full.frozen)
     what = "One bar per axis: a set of channels that can only be removed together."
     if free > NAMED:
-        return f"{what} Below, the share of its width that each one keeps."
+        return f"{what} Below, the share of its full width that each one has."
     return f"{what} The name is that of the layer that produces them."
 
 
 def _search_sentence(record: RunRecord) -> str:
-    epochs = record.search["epochs"]
-    where = "Lines: a cut at the threshold. Dots: the network that was found."
-    if record.search["reached"]:
-        return f"{where} The budget was reached in epoch {epochs}, and met by bisection."
+    before = record.found.before
+    assert before is not None
+    where = "Lines: a cut at that moment. Dots: the network that was found."
+    if before.reached:
+        return f"{where} The budget was reached in epoch {before.epochs}, and met by bisection."
     return (
-        f"{where} The search ended after {epochs} epochs, before it had reached the budget; the "
-        "smallest latents were cut until it was met."
+        f"{where} The search ended after {before.epochs} epochs, before it had reached the budget; "
+        "the least important units were cut until it was met."
     )
-
-
-def _latents(figures: Mapping[str, str]) -> str:
-    if "latents" not in figures:
-        return ""
-    return f"""<section><h2>Latents</h2><figure>{figures["latents"]}
-<figcaption>Over the epochs of the search, from faint to strong. Units whose latents reach zero are
-cut.</figcaption></figure></section>"""
 
 
 def _environment(record: RunRecord) -> str:
     known = record.environment
+    if not known:
+        return '<p class="note">Not known: the run folder has no environment.json.</p>'
     packages = ", ".join(f"{name} {version}" for name, version in known["packages"].items())
     commit = f" ({known['commit']})" if known["commit"] else ""
     rows = {
@@ -191,10 +217,16 @@ def _environment(record: RunRecord) -> str:
 
 
 def _again(record: RunRecord) -> str:
-    config = yaml.safe_dump(record.config, sort_keys=False)
+    config = yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)
     exact = "widthwise search config.yaml --out FOLDER"
-    return f"""<p class="note">The command that started this run, and the one that repeats
-it from the complete configuration in the run folder.</p>
-<pre>{escape(record.environment["command"])}
-{escape(exact)}</pre>
+    command = record.environment.get("command")
+    commands = exact if command is None else f"{command}\n{exact}"
+    what = "The command that repeats this run from the complete configuration in the run folder."
+    if command is not None:
+        what = (
+            "The command that started this run, and the one that repeats it from the complete "
+            "configuration in the run folder."
+        )
+    return f"""<p class="note">{what}</p>
+<pre>{escape(commands)}</pre>
 <details><summary>config.yaml</summary><pre>{escape(config)}</pre></details>"""

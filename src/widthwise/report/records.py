@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from widthwise.errors import RunError
-from widthwise.runs import read_json, read_metrics
-
-TITLES = {
-    "search": "Search",
-    "found": "Found widths",
-    "full": "Full network",
-    "uniform": "Uniform widths",
-    "scratch": "Found widths, fresh weights",
-    "l1": "L1 magnitude, one shot",
-}
-"""Name of a stage in a run folder -> what the report calls it."""
-
-BEFORE_THE_CUT = {"found": "search", "l1": "l1_train"}
-"""Stage that starts from a cut -> the stage that trained the full network before it."""
-
+from widthwise.measures import Measure
+from widthwise.runs import read_config, read_json, read_metrics
+from widthwise.runs.reading import damaged
+from widthwise.runs.results import ArmResult, Results, read_results
 
 RESUME = "Hint: `widthwise search RECIPE --out FOLDER --resume` goes on with an unfinished run."
 """What to do about a run that has not finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """How important the units of a network were to a search, after one epoch."""
+
+    units: int
+    """How many could be removed."""
+    values: list[float]
+    """Descending; evenly spaced quantiles of all units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What one network does with one test item."""
+
+    title: str
+    caption: str
+    png: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,32 +42,38 @@ class RunRecord:
     name: str
     config: dict[str, Any]
     environment: dict[str, Any]
-    results: dict[str, dict[str, Any]]
-    """Stage -> its row of results.json, the found network first."""
-    full: dict[str, Any]
-    """MACs, parameters and widths of the full network."""
-    search: dict[str, Any]
-    """Result of the search stage."""
+    results: Results
     epochs: list[dict[str, str]]
     """Lines of metrics.csv."""
     checks: list[dict[str, Any]]
     """Comparisons of the cost with the budget during the search."""
-    latents: list[list[float]]
-    """Magnitudes in descending order, one list per epoch of the search."""
+    importance: list[Importance]
+    """One per epoch of the search."""
+    samples: list[list[Picture]]
+    """A row per test item, a column per network."""
 
     @property
-    def found(self) -> dict[str, Any]:
-        """The row of the found network."""
-        return self.results["found"]
+    def found(self) -> ArmResult:
+        """The found network."""
+        return self.results.found
 
     def lines(self, stage: str) -> list[dict[str, str]]:
         """Give the lines of metrics.csv of one stage, one per epoch."""
         return [line for line in self.epochs if line["stage"] == stage]
 
+    def searched(self) -> list[dict[str, str]]:
+        """Give the lines of metrics.csv of the search; none if nothing was trained in it."""
+        before = self.found.before
+        return [] if before is None else self.lines(before.stage)
+
+    def curve(self, stage: str, measure: Measure) -> list[float]:
+        """Give a measure after every epoch of a stage."""
+        return [float(line[f"test_{measure.name}"]) for line in self.lines(stage)]
+
 
 def missing_run(folder: Path) -> str | None:
     """Say why there is no finished run in a folder; None if there is one."""
-    if all((folder / name).is_file() for name in ("results.json", "stages/search/result.json")):
+    if (folder / "results.json").is_file():
         return None
     unfinished = (folder / "config.yaml").is_file()
     return "the run in it has not finished" if unfinished else "there is no run in it"
@@ -78,20 +89,59 @@ def read_run(folder: Path) -> RunRecord:
         Its record.
 
     Raises:
-        RunError: If there is no finished run in the folder.
+        RunError: If there is no finished run in the folder, or a file of it is damaged.
     """
-    stage = folder / "stages" / "search"
-    results, search = read_json(folder / "results.json"), read_json(stage / "result.json")
-    if results is None or search is None:
+    results = read_results(folder)
+    if results is None:
         raise RunError(f"Nothing to report in `{folder}`: {missing_run(folder)}.\n{RESUME}")
+    config = read_config(folder)
+    lacks = [key for key in ("model", "task", "method", "seed") if key not in config]
+    if lacks:
+        hint = "get it from a backup; a run keeps the recipe it was started with."
+        raise damaged(folder / "config.yaml", f"it lacks `{'`, `'.join(lacks)}`", hint)
+    before = results.found.before
+    stage = folder / "stages" / (before.stage if before is not None else results.found.arm)
     return RunRecord(
         name=folder.resolve().name,
-        config=yaml.safe_load((folder / "config.yaml").read_text()),
+        config=config,
         environment=read_json(folder / "environment.json") or {},
-        results={row["stage"]: row for row in results},
-        full=search["full"],
-        search=search,
-        epochs=read_metrics(folder),
+        results=results,
+        epochs=_measured(folder, results),
         checks=read_json(stage / "history.json") or [],
-        latents=[json.loads(p.read_text()) for p in sorted((stage / "latents").glob("*.json"))],
+        importance=[_importance(path) for path in sorted(stage.glob("importance/*.json"))],
+        samples=_samples(folder / "samples"),
     )
+
+
+def _measured(folder: Path, results: Results) -> list[dict[str, str]]:
+    lines = read_metrics(folder)
+    columns = ["stage", "epoch", "step", *(f"test_{m.name}" for m in results.measures)]
+    lacks = [column for column in columns if lines and column not in lines[0]]
+    if lacks:
+        hint = "get it from a backup."
+        raise damaged(folder / "metrics.csv", f"it has no column `{'`, `'.join(lacks)}`", hint)
+    return lines
+
+
+def _importance(path: Path) -> Importance:
+    try:
+        return Importance(**read_json(path))  # type: ignore[arg-type]
+    except TypeError as error:
+        raise damaged(path, error, "delete it; one curve of the report is left out.") from error
+
+
+def _samples(folder: Path) -> list[list[Picture]]:
+    """Read the pictures; one that was deleted leaves its row out."""
+    rows = read_json(folder / "samples.json") or []
+    return [
+        [
+            Picture(
+                title=sample["title"],
+                caption=sample["caption"],
+                png=(folder / sample["file"]).read_bytes(),
+            )
+            for sample in row
+        ]
+        for row in rows
+        if all((folder / sample["file"]).is_file() for sample in row)
+    ]

@@ -1,4 +1,4 @@
-"""Colours and type of figures, and how a figure becomes part of a page."""
+"""Colours and type of figures and pages, and how a figure becomes part of a page."""
 
 from __future__ import annotations
 
@@ -11,30 +11,60 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK = "#1d232b"
-MUTED = "#66707d"
-GRID = "#dfe3e8"
-PAPER = "#ffffff"
-FOUND = "#2866c8"
-FULL = "#8b95a3"
-UNIFORM = "#d9822b"
-SCRATCH = "#7a4fb5"
-L1 = "#23876c"
-PALE = "#d5dfef"
-
-ON_PAGE = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    GRID: "var(--grid)",
-    PAPER: "var(--paper)",
-    FOUND: "var(--found)",
-    FULL: "var(--full)",
-    UNIFORM: "var(--uniform)",
-    SCRATCH: "var(--scratch)",
-    L1: "var(--l1)",
-    PALE: "var(--pale)",
+_COLOURS = {
+    "paper": ("#ffffff", "#15191f"),
+    "wash": ("#f5f7fa", "#1d232b"),
+    "ink": ("#1d232b", "#e6e9ee"),
+    "muted": ("#66707d", "#98a2b0"),
+    "grid": ("#dfe3e8", "#333b46"),
+    "pale": ("#d5dfef", "#2d3a50"),
+    "arm0": ("#2866c8", "#6aa0f2"),
+    "arm1": ("#8b95a3", "#7d8896"),
+    "arm2": ("#d9822b", "#e9a25b"),
+    "arm3": ("#7a4fb5", "#b394e0"),
+    "arm4": ("#23876c", "#5bc0a0"),
+    "arm5": ("#b8405e", "#e77f98"),
+    "arm6": ("#8a6d1f", "#cfb15c"),
 }
-"""Colour in a figure -> the variable of the page that replaces it, so that pages can be dark."""
+"""Name of a colour -> it on light and on dark paper: every colour there is. The networks of a
+comparison take theirs in turn, the found one first."""
+
+_ARMS = [name for name in _COLOURS if name.startswith("arm")]
+
+PAPER, INK, MUTED, GRID, PALE = (
+    _COLOURS[name][0] for name in ("paper", "ink", "muted", "grid", "pale")
+)
+FOUND = _COLOURS["arm0"][0]
+
+
+def arm_colour(place: int) -> str:
+    """Return the colour of a network in figures.
+
+    Args:
+        place: Its place in the comparison, 0 for the found one.
+
+    Returns:
+        The colour, on light paper.
+    """
+    return _COLOURS[_ARMS[place % len(_ARMS)]][0]
+
+
+def arm_variable(place: int) -> str:
+    """Return the colour of a network on a page, as a variable; see `arm_colour`."""
+    return f"var(--{_ARMS[place % len(_ARMS)]})"
+
+
+def variables() -> str:
+    """Return the style sheet that defines the colours of a page, on light and on dark paper."""
+    light, dark = (
+        " ".join(f"--{name}: {colours[shade]};" for name, colours in _COLOURS.items())
+        for shade in (0, 1)
+    )
+    return (
+        f":root {{ color-scheme: light dark; {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+    )
+
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -91,8 +121,8 @@ def svg_text(figure: Figure, *, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
-    for colour, variable in ON_PAGE.items():
-        text = text.replace(colour, variable)
+    for variable, (colour, _) in _COLOURS.items():
+        text = text.replace(colour, f"var(--{variable})")
     return text
 
 

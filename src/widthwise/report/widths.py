@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
-from widthwise.report.theme import FOUND, GRID, MUTED, PALE, UNIFORM, new_figure
+from widthwise.report.theme import GRID, MUTED, PALE, new_figure
 
 NAMED = 40
 """Most axes that are drawn with their names, one row each."""
@@ -23,9 +24,17 @@ _CHARACTER = 0.085
 """Inches that a character of a group's name takes."""
 
 
-def widths_figure(
-    full: Mapping[str, int], found: Mapping[str, int], uniform: Mapping[str, int] | None
-) -> Figure:
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """The widths of one network, and how they are drawn."""
+
+    title: str
+    colour: str
+    widths: Mapping[str, int]
+    """Axis -> width."""
+
+
+def widths_figure(full: Mapping[str, int], found: Widths, other: Widths | None) -> Figure:
     """Draw the widths of all axes before and after, one bar per axis, in execution order.
 
     Up to `NAMED` axes are rows with their names. More of them are columns, grouped by the stage
@@ -33,18 +42,20 @@ def widths_figure(
 
     Args:
         full: Axis -> width in the full network.
-        found: Axis -> width that was found.
-        uniform: Axis -> width in the uniformly narrowed network, if there is one.
+        found: What was found; it may be wider than the full network.
+        other: Another network to compare with, if there is one.
 
     Returns:
         The figure.
     """
     draw = _rows if len(full) <= NAMED else _columns
-    figure = draw(full, found, uniform)
-    handles: list[Artist] = [Patch(color=FOUND, label="found"), Patch(color=PALE, label="full")]
-    if uniform is not None:
-        label = "uniform at the same MACs"
-        handles.append(Line2D([], [], color=UNIFORM, linewidth=2.2, label=label))
+    figure = draw(full, found, other)
+    handles: list[Artist] = [
+        Patch(color=found.colour, label=found.title),
+        Patch(color=PALE, label="Full network"),
+    ]
+    if other is not None:
+        handles.append(Line2D([], [], color=other.colour, linewidth=2.2, label=other.title))
     figure.legend(
         handles=handles, loc="outside upper left", ncols=len(handles), fontsize=9.5, frameon=False
     )
@@ -81,26 +92,28 @@ def stages(names: Sequence[str]) -> list[tuple[str, int]]:
     return groups
 
 
-def _rows(
-    full: Mapping[str, int], found: Mapping[str, int], uniform: Mapping[str, int] | None
-) -> Figure:
+def _rows(full: Mapping[str, int], found: Widths, other: Widths | None) -> Figure:
     names = list(full)
     rows = range(len(names))
     figure, axes = new_figure(_WIDE, 1.25 + 0.27 * len(names))
-    axes.barh(rows, [full[n] for n in names], height=0.72, color=PALE)
-    axes.barh(rows, [found[n] for n in names], height=0.72, color=FOUND)
-    if uniform is not None:
+    axes.barh(rows, [full[n] for n in names], height=0.78, color=PALE)
+    # Narrower than what lies under it, so that the full width shows where more was found.
+    axes.barh(rows, [found.widths[n] for n in names], height=0.5, color=found.colour)
+    if other is not None:
         axes.vlines(
-            [uniform[n] for n in names],
+            [other.widths[n] for n in names],
             [row - 0.44 for row in rows],
             [row + 0.44 for row in rows],
-            color=UNIFORM,
+            color=other.colour,
             linewidth=2.2,
         )
-    room = max(full.values(), default=0) * 0.012
+    longest = {name: max(full[name], found.widths[name]) for name in names}
+    room = max(longest.values(), default=0) * 0.012
     for row, name in zip(rows, names, strict=True):
-        text = f"{found[name]} of {full[name]}"
-        axes.text(full[name] + room, row, text, va="center", fontsize=8.5, color=MUTED)
+        text = f"{found.widths[name]} of {full[name]}"
+        if found.widths[name] > full[name]:
+            text = f"{found.widths[name]}, was {full[name]}"
+        axes.text(longest[name] + room, row, text, va="center", fontsize=8.5, color=MUTED)
     axes.set_yticks(list(rows), names, family="monospace", fontsize=9)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -114,24 +127,23 @@ def _rows(
     return figure
 
 
-def _columns(
-    full: Mapping[str, int], found: Mapping[str, int], uniform: Mapping[str, int] | None
-) -> Figure:
+def _columns(full: Mapping[str, int], found: Widths, other: Widths | None) -> Figure:
     names = list(full)
     figure = Figure(figsize=(_WIDE, 5.6), layout="constrained")
     widths, kept = figure.subplots(2, sharex=True, height_ratios=(3, 2))
-    _draw_columns(widths, [full[n] for n in names], PALE)
-    _draw_columns(widths, [found[n] for n in names], FOUND)
+    shares = [found.widths[n] / full[n] for n in names]
+    _draw_columns(widths, [full[n] for n in names], PALE, [1] * len(names))
+    _draw_columns(widths, [found.widths[n] for n in names], found.colour, shares)
     widths.set_ylabel("width (units)")
     widths.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _draw_columns(kept, [1.0 for _ in names], PALE)
-    _draw_columns(kept, [found[n] / full[n] for n in names], FOUND)
-    kept.set_ylabel("kept")
-    kept.yaxis.set_major_locator(MultipleLocator(0.25))
+    _draw_columns(kept, [1.0 for _ in names], PALE, [1] * len(names))
+    _draw_columns(kept, shares, found.colour, shares)
+    kept.set_ylabel("kept" if max(shares, default=0) <= 1 else "of the full width")
+    kept.yaxis.set_major_locator(MultipleLocator(0.25 if max(shares, default=0) <= 1 else 0.5))
     kept.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    if uniform is not None:
-        _draw_level(widths, [uniform[n] for n in names])
-        _draw_level(kept, [uniform[n] / full[n] for n in names])
+    if other is not None:
+        _draw_level(widths, [other.widths[n] for n in names], other.colour)
+        _draw_level(kept, [other.widths[n] / full[n] for n in names], other.colour)
     for axes in (widths, kept):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -143,17 +155,21 @@ def _columns(
     return figure
 
 
-def _draw_columns(axes: Axes, heights: Sequence[float], colour: str) -> None:
-    axes.bar(range(len(heights)), heights, width=0.8, color=colour)
+def _draw_columns(
+    axes: Axes, heights: Sequence[float], colour: str, shares: Sequence[float]
+) -> None:
+    """Draw a bar per axis; one that is above its full width is slim, so that both are seen."""
+    sizes = [0.8 if share <= 1 else 0.45 for share in shares]
+    axes.bar(range(len(heights)), heights, width=sizes, color=colour)
 
 
-def _draw_level(axes: Axes, heights: Sequence[float]) -> None:
+def _draw_level(axes: Axes, heights: Sequence[float], colour: str) -> None:
     places = range(len(heights))
     axes.hlines(
         heights,
         [place - 0.5 for place in places],
         [place + 0.5 for place in places],
-        color=UNIFORM,
+        color=colour,
         linewidth=1.4,
     )
 

@@ -2,115 +2,93 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from widthwise.export.tags import tag
+from widthwise.measures import Measure
 from widthwise.report.records import RunRecord
-
-_OTHERS = {
-    "full": "the full network",
-    "uniform": "uniform widths at the same MACs",
-    "scratch": "the same widths with fresh weights",
-    "l1": "a one-shot cut by L1 magnitude",
-}
-"""Stage -> the network it trains, in the middle of a sentence."""
+from widthwise.runs.results import ArmResult, Results
+from widthwise.runs.tags import tag
 
 
 def name_of(record: RunRecord) -> str:
     """Name the found network of a run; see `tag`."""
-    fraction = record.found["macs"] / record.full["macs"]
-    return tag(record.config, macs_fraction=fraction)
+    return tag(record.config, macs_fraction=record.found.macs / record.results.full.macs)
 
 
-def headline(record: RunRecord) -> str:
+def headline(results: Results) -> str:
     """Say in one sentence what came out.
 
     Args:
-        record: A finished run.
+        results: Of a finished run.
 
     Returns:
         Plain text.
     """
-    found, full = record.found, record.full
+    found, full, measure = results.found, results.full, results.headline
     return (
-        f"{found['accuracy']:.1%} accuracy with {found['macs'] / full['macs']:.1%} of the MACs "
-        f"and {found['params'] / full['params']:.1%} of the parameters"
+        f"{measure.write(found.measures[measure.name])} {measure.title} with "
+        f"{found.macs / full.macs:.1%} of the MACs and {found.params / full.params:.1%} of the "
+        "parameters"
     )
 
 
-def lead(record: RunRecord) -> str:
+def lead(results: Results) -> str:
     """Compare the found network with the others.
 
-    A difference within the uncertainty of differences is called none.
+    A difference within its own uncertainty is called none.
 
     Args:
-        record: A finished run.
+        results: Of a finished run.
 
     Returns:
         A sentence of plain text; empty if there is nothing to compare with.
     """
-    accuracy = record.found["accuracy"]
-    error = difference_uncertainty(record)
-    differences = {
-        words: accuracy - record.results[stage]["accuracy"]
-        for stage, words in _OTHERS.items()
-        if stage in record.results
-    }
-    parts = [_compared(words, difference, error) for words, difference in differences.items()]
-    return f"The found network is {_listed(parts)}." if parts else ""
+    parts = [_compared(results, other) for other in results.arms[1:]]
+    return f"{results.found.words.capitalize()} is {_listed(parts)}." if parts else ""
 
 
-def uncertainty(accuracy: float, images: int) -> float:
-    """Say how far the accuracy on so many images may be from that on all such images.
+def certainty(results: Results) -> str:
+    """Say how much a value and a difference of the headline mean.
 
     Args:
-        accuracy: In [0, 1].
-        images: Number of test images.
+        results: Of a finished run.
 
     Returns:
-        Half the width of Wilson's 95 % interval, which holds near 100 % too.
-
-    Example:
-        >>> round(uncertainty(0.92, 10_000), 4)
-        0.0053
+        Sentences of plain text.
     """
-    z = 1.96
-    spread = accuracy * (1 - accuracy) / images + (z / (2 * images)) ** 2
-    return z * math.sqrt(spread) / (1 + z**2 / images)
+    measure, items = results.headline, results.test_items
+    error = results.uncertainty(measure, results.found)
+    if error is None:
+        return (
+            f"Measured on {items:,} test items. How far a {measure.title} on these may be from "
+            "that on others is not known, so no difference here is called large or small."
+        )
+    one = f"{measure.scale / items:.2g} {'points' if measure.unit == '%' else measure.unit}"
+    about = measure.write_difference(error).lstrip("+")
+    return (
+        f"On {items:,} test items one of them is {one.rstrip()}. The {measure.title} is known to "
+        f"about ±{about}; a difference within what it may be off (±) means nothing."
+    )
 
 
-def difference_uncertainty(record: RunRecord) -> float:
-    """Say how far a difference from the found network may be off: two accuracies, each uncertain.
-
-    Networks that err on the same images differ more surely than that; it is an upper bound.
+def teaching(record: RunRecord) -> str:
+    """Say who was distilled from whom; empty if nobody was.
 
     Args:
         record: A finished run.
 
     Returns:
-        A fraction in [0, 1].
+        A sentence of plain text.
     """
-    return math.sqrt(2) * uncertainty(record.found["accuracy"], record.search["test_images"])
-
-
-def points(difference: float, digits: int = 1) -> str:
-    """Write a difference of accuracies with its sign.
-
-    Args:
-        difference: Of fractions in [0, 1].
-        digits: After the decimal point.
-
-    Returns:
-        Percentage points.
-
-    Example:
-        >>> points(-0.0123), points(0.00001)
-        ('−1.2 points', '0.0 points')
-    """
-    rounded = round(100 * difference, digits)
-    text = f"{abs(rounded):.{digits}f} points"
-    return f"{'+' if rounded > 0 else '−'}{text}" if rounded else text
+    taught = [arm for arm in record.results.arms if arm.teacher is not None]
+    if not taught:
+        return ""
+    teacher = next(arm for arm in record.results.arms if arm.arm == taught[0].teacher)
+    stage = record.config["converge"]
+    return (
+        f"{_listed([arm.title for arm in taught])} learned from {teacher.words} too: distillation "
+        f"with weight {stage['distil']:g} at temperature {stage['temperature']:g}."
+    )
 
 
 def count(number: int) -> str:
@@ -153,10 +131,18 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def _compared(words: str, difference: float, error: float) -> str:
-    if abs(difference) <= error:
-        return f"level with {words} ({points(difference)})"
-    return f"{abs(100 * difference):.1f} points {'above' if difference > 0 else 'below'} {words}"
+def _compared(results: Results, other: ArmResult) -> str:
+    measure, found = results.headline, results.found
+    difference = found.measures[measure.name] - other.measures[measure.name]
+    error = results.uncertain_difference(measure, found, other)
+    text = measure.write_difference(difference, error)
+    if _is_level(measure, difference, error):
+        return f"level with {other.words} ({text})"
+    return f"{text[1:]} {'above' if difference > 0 else 'below'} {other.words}"
+
+
+def _is_level(measure: Measure, difference: float, error: float | None) -> bool:
+    return measure.is_level(difference, 0.0 if error is None else error)
 
 
 def _listed(parts: Sequence[str]) -> str:

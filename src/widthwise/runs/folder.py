@@ -4,21 +4,23 @@
 
     config.yaml         the complete recipe, as resolved
     environment.json    versions, machine, command
+    facts.json          what a program that runs the network has to know, such as class names
     metrics.csv         one line per epoch of every stage
-    results.json        the table of results
+    results.json        the measures, and the table of results
     plan.json           the plan that was found ...
     model.safetensors   ... and the trained weights of the network at those widths
     stages/NAME/        what each finished stage hands on; `result.json` marks it as finished
-    checkpoints/NAME/   where an unfinished stage goes on
+    checkpoints/NAME/   where an unfinished stage goes on; gone when it has finished
+    samples/            what the networks do, as pictures, and `samples.json` about them
     figures/, report.html
 """
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -27,8 +29,9 @@ import yaml
 
 from widthwise.errors import ConfigError, RunError
 from widthwise.runs.differences import differences
+from widthwise.runs.locking import hold
 from widthwise.runs.processes import is_leader, wait_for_all
-from widthwise.runs.reading import read_json, read_metrics
+from widthwise.runs.reading import read_config, read_json, read_metrics
 from widthwise.runs.writing import (
     LOCK_NAME,
     cannot_write,
@@ -37,29 +40,14 @@ from widthwise.runs.writing import (
     write_json,
 )
 
-METRICS = (
-    "stage",
-    "epoch",
-    "step",
-    "lr",
-    "train_loss",
-    "test_loss",
-    "test_accuracy",
-    "macs_fraction",
-    "params_fraction",
-    "seconds",
-)
-"""Columns of metrics.csv. `seconds` is the time of the epoch; accuracy and fractions are in
-[0, 1]; the fractions are what a search has reached, of the full network."""
-
-
 _SETTINGS = ("config.yaml", "environment.json")
 
 
 class RunFolder:
     """One run folder, held by this process until it is closed or ends.
 
-    Of a run with several processes the leader holds it; the others read what it writes.
+    Of a run with several processes the leader holds it and writes; what the others write through
+    this class is not written, and they read what the leader writes.
 
     Args:
         path: The folder. It is made if it does not exist.
@@ -91,6 +79,8 @@ class RunFolder:
             if resume:
                 _check_config(path, config)
                 remove_unfinished([path, *path.glob("*/"), *path.glob("*/*/")])
+                for result in path.glob("stages/*/result.json"):
+                    self._drop_checkpoints(result.parent.name)
             else:
                 # First, because its presence says that there is a run to resume.
                 write_file(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
@@ -130,12 +120,31 @@ class RunFolder:
     def finish_stage(self, stage: str, result: Mapping[str, Any]) -> None:
         """Mark a stage as finished. Everything it hands on must be on disk before.
 
+        Its checkpoints are removed: nothing goes on from them any more.
+
         Args:
             stage: Name of the stage.
             result: Plain values.
         """
-        write_json(self.stage(stage) / "result.json", dict(result))
+        if is_leader():
+            write_json(self.stage(stage) / "result.json", dict(result))
+            self._drop_checkpoints(stage)
         wait_for_all()
+
+    def write(self, path: Path, content: str | bytes) -> None:
+        """Write a file of the run; see `write_file`.
+
+        Args:
+            path: The file, inside of the folder.
+            content: Text, or bytes.
+        """
+        if is_leader():
+            write_file(path, content)
+
+    def write_json(self, path: Path, content: Any) -> None:
+        """Write plain values as JSON; see `write`."""
+        if is_leader():
+            write_json(path, content)
 
     def add_metrics(self, row: Mapping[str, Any]) -> None:
         """Add the line of one epoch to metrics.csv.
@@ -144,19 +153,30 @@ class RunFolder:
         that was killed before it saved that epoch.
 
         Args:
-            row: A value for every column of `METRICS`; None where there is none.
+            row: Column -> value, None where there is none; ``stage`` and ``epoch`` are among them.
+                The columns of the file are those of its rows, in the order they came in.
         """
-        rows = [
+        if is_leader():
+            self._add_metrics(row)
+        wait_for_all()
+
+    def _add_metrics(self, row: Mapping[str, Any]) -> None:
+        rows: list[Mapping[str, Any]] = [
             old
             for old in read_metrics(self.path)
             if old["stage"] != row["stage"] or int(old["epoch"]) < row["epoch"]
         ]
+        rows.append({key: "" if value is None else value for key, value in row.items()})
+        columns = dict.fromkeys(key for line in rows for key in line)
         table = io.StringIO()
-        writer = csv.DictWriter(table, METRICS, lineterminator="\n")
+        writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows([*rows, {key: "" if row[key] is None else row[key] for key in METRICS}])
+        writer.writerows(rows)
         write_file(self.path / "metrics.csv", table.getvalue())
-        wait_for_all()
+
+    def _drop_checkpoints(self, stage: str) -> None:
+        # One that stays costs space only, and the next resume tries again.
+        shutil.rmtree(self.path / "checkpoints" / stage, ignore_errors=True)
 
 
 def _check_state(path: Path, *, resume: bool) -> None:
@@ -184,19 +204,17 @@ def _lock(path: Path) -> IO[str]:
     """Hold the folder. The system lets go of the lock however the process ends."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / LOCK_NAME).open("a+")
+        lock = (path / LOCK_NAME).open("a+", encoding="utf-8")
     except OSError as error:
         raise RunError(cannot_write(path, error)) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not hold(lock):
         lock.seek(0)
         holder = lock.read().strip()
         lock.close()
         raise RunError(
             f"Another process ({holder or 'unknown'}) is running in `{path}`.\n"
             "Hint: wait until it ends, or choose another folder with `--out`."
-        ) from error
+        )
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
@@ -204,13 +222,7 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _check_config(path: Path, config: Mapping[str, Any]) -> None:
-    try:
-        there = yaml.safe_load((path / "config.yaml").read_text())
-    except yaml.YAMLError as error:
-        raise RunError(
-            f"Cannot read `{path / 'config.yaml'}`: {error}\n"
-            "Hint: the file was changed; start a new run with `--out`."
-        ) from error
+    there = read_config(path)
     # Through YAML and back, so that both sides have the same plain types.
     now = yaml.safe_load(yaml.safe_dump(dict(config)))
     found = differences(there, now)

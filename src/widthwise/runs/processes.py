@@ -12,6 +12,9 @@ def is_leader() -> bool:
 
     Launchers say so in the environment: ``torchrun`` and Slurm by the rank among all processes,
     Lightning's own launcher by machine and rank on it.
+
+    Returns:
+        Whether it is the one that writes.
     """
     for name in ("RANK", "SLURM_PROCID"):
         if name in os.environ:

@@ -10,7 +10,6 @@ from typing import IO, Any
 
 from widthwise import files
 from widthwise.errors import RunError
-from widthwise.runs.processes import is_leader
 
 LOCK_NAME = ".lock"
 
@@ -18,7 +17,8 @@ LOCK_NAME = ".lock"
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, making its folder if needed.
 
-    Of a run with several processes only the leader writes.
+    It is written whatever process this is: of a run with several, `RunFolder` lets only the leader
+    get here.
 
     Args:
         path: The file.
@@ -41,8 +41,6 @@ def write_stream(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         RunError: As of `write_file`.
     """
-    if not is_leader():
-        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_stream(path, write)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,8 @@ import widthwise as ww
 from widthwise import files
 from widthwise.cli import main
 from widthwise.models import resolve
-from widthwise.runs import read_json, read_metrics
+from widthwise.runs import read_metrics
+from widthwise.runs.results import Results, read_results
 
 # Newer Pythons warn about forking a process with threads; the copies here only ever use one.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -29,12 +31,12 @@ TINY = [
     *("--model.name", "widthwise/resnet14"),
     *("--model.options.depth", "8"),
     *("--model.options.width_mult", "0.5"),
-    *("--data.batch_size", "256"),
+    *("--task.batch_size", "256"),
     *("--method.sparsity", "0.3"),
     *("--method.check_every", "2"),
     *("--search.epochs", "2"),
     *("--converge.epochs", "2"),
-    *("--compare", "[uniform]"),
+    *("--arms", "[uniform]"),
     *("--threads", "1"),
 ]
 """A run of seconds: 3 blocks of 8, 16 and 32 channels, 5 steps per epoch."""
@@ -58,8 +60,18 @@ def assert_same_outcome(folder: Path, whole: Path) -> None:
     for name in ("plan.json", "model.safetensors", "config.yaml", "stages/search/history.json"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert timeless(read_metrics(folder)) == timeless(read_metrics(whole))
-    results = [read_json(path / "results.json") or [] for path in (folder, whole)]
-    assert timeless(results[0]) == timeless(results[1])
+    results = [
+        [asdict(replace(arm, seconds=0.0)) for arm in results_of(path).arms]
+        for path in (folder, whole)
+    ]
+    assert results[0] == results[1]
+
+
+def results_of(folder: Path) -> Results:
+    """The results of a finished run."""
+    results = read_results(folder)
+    assert results is not None
+    return results
 
 
 def timeless(rows: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -110,20 +122,24 @@ def test_a_run_leaves_everything_behind(whole: Path) -> None:
         "report.html",
         "figures/widths.svg",
         "figures/widths.png",
-        "checkpoints/search/last.ckpt",
+        "facts.json",
     ):
         assert (whole / name).stat().st_size, name
-    results = read_json(whole / "results.json")
-    assert [row["stage"] for row in results] == ["found", "uniform"]
+    results = results_of(whole)
+    assert [arm.arm for arm in results.arms] == ["found", "uniform"]
+    assert [measure.name for measure in results.measures] == ["accuracy"]
+    assert results.test_items == 450
+    assert not list(whole.glob("checkpoints/*"))
+    assert len(list(whole.glob("stages/search/importance/*.json"))) == 2
 
 
 def test_the_found_network_meets_the_budget(whole: Path) -> None:
     """Found and uniform network cost at most half of the MACs, and uniform not more than found."""
     plan = ww.Plan.load(whole / "plan.json")
-    found, uniform = read_json(whole / "results.json")
-    assert found["macs"] == plan.macs() <= plan.full_macs // 2
-    assert uniform["macs"] <= found["macs"]
-    assert found["params"] == plan.params()
+    found, uniform = results_of(whole).arms
+    assert found.macs == plan.macs() <= plan.full_macs // 2
+    assert uniform.macs <= found.macs
+    assert found.params == plan.params()
 
 
 def test_everyone_trains_for_as_many_epochs(whole: Path) -> None:
@@ -133,7 +149,7 @@ def test_everyone_trains_for_as_many_epochs(whole: Path) -> None:
         for stage in ("search", "found", "uniform")
     }
     assert count["search"] + count["found"] == count["uniform"]
-    assert {row["epochs"] for row in read_json(whole / "results.json")} == {count["uniform"]}
+    assert {arm.epochs for arm in results_of(whole).arms} == {count["uniform"]}
 
 
 def test_the_run_folder_is_a_model(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,15 +159,15 @@ def test_the_run_folder_is_a_model(whole: Path, capsys: pytest.CaptureFixture[st
     assert main(["trace", str(whole)]) == 0
     capsys.readouterr()
     assert main(["eval", str(whole)]) == 0
-    accuracy = read_json(whole / "results.json")[0]["accuracy"]
-    assert f"accuracy {accuracy:.2%} on 450 test images" in capsys.readouterr().out
+    accuracy = results_of(whole).found.measures["accuracy"]
+    assert f"test accuracy {accuracy:.2%}".replace("%", " %") in capsys.readouterr().out
 
 
 def test_the_same_recipe_gives_the_same_run(whole: Path, tmp_path: Path) -> None:
     """Two runs agree bit for bit, and another seed gives another plan."""
     assert search(tmp_path / "again") == 0
     assert_same_outcome(tmp_path / "again", whole)
-    assert search(tmp_path / "other", "--seed", "1", "--compare", "[]") == 0
+    assert search(tmp_path / "other", "--seed", "1", "--arms", "[]") == 0
     plan, other = (ww.Plan.load(run / "plan.json") for run in (whole, tmp_path / "other"))
     assert plan.widths != other.widths
     assert (plan.seed, other.seed) == (0, 1)
@@ -164,7 +180,7 @@ def test_a_finished_run_resumes_to_itself(whole: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-@pytest.mark.parametrize("write", [4, 9, 14], ids=["checkpoint", "plan", "next stage"])
+@pytest.mark.parametrize("write", [5, 11, 16], ids=["checkpoint", "plan", "next stage"])
 def test_a_run_killed_while_writing_goes_on(write: int, whole: Path, tmp_path: Path) -> None:
     """Killed (-9) in the middle of a file and resumed, a run ends as if nothing had happened."""
     folder = tmp_path / "run"
@@ -207,7 +223,7 @@ CARRIED = [
     *("--search.ema", "0.5"),
     *("--converge.ema", "0.5"),
     *("--carry_optimizer", "true"),
-    *("--compare", "[l1]"),
+    *("--arms", "[l1]"),
 ]
 """Averages and momentum that go on over the cut, and a baseline of two stages."""
 
@@ -246,7 +262,7 @@ def test_a_damaged_checkpoint_costs_one_epoch(whole: Path, tmp_path: Path) -> No
     """With the last checkpoint cut short, the one before is used and the result is the same."""
     folder = tmp_path / "run"
     # The first file after the two checkpoints of the search.
-    assert killed(lambda: search(folder), at_write=8)
+    assert killed(lambda: search(folder), at_write=9)
     checkpoints = folder / "checkpoints" / "search"
     last = checkpoints / "last.ckpt"
     assert (checkpoints / "previous.ckpt").exists()
@@ -295,18 +311,20 @@ def test_a_stopped_run_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Ctrl-C says where the run stopped and the command that goes on, which ends the same."""
-    from widthwise.tasks.classification import Classification
+    from widthwise.tasks.classification.module import ClassificationModule
 
     folder = tmp_path / "run"
-    step = Classification.training_step
+    step = ClassificationModule.training_step
 
-    def stop_in_second_epoch(self: Classification, batch: object, batch_idx: int) -> torch.Tensor:
+    def stop_in_second_epoch(
+        self: ClassificationModule, batch: object, batch_idx: int
+    ) -> torch.Tensor:
         if self.current_epoch == 1 and batch_idx == 2:
             signal.raise_signal(number)
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Classification, "training_step", stop_in_second_epoch)
+        patch.setattr(ClassificationModule, "training_step", stop_in_second_epoch)
         assert search(folder) == code
     text = capsys.readouterr().err
     assert "Stopped in stage `search` after 1 of 2 epochs" in text
@@ -321,8 +339,8 @@ def test_a_stopped_run_says_how_to_go_on(
         (["--model.options.in_channels", "3"], r"--model.options.in_channels 1"),
         (["--model.options.num_classes", "7"], "expected outputs [10], got [7]"),
         (["--model.name", "widthwise/resnet15"], "No model named"),
-        (["--data.name", "digit"], "nearest name is `digits`"),
-        (["--data.batch_size", "5000"], "`data.batch_size` to at most 1347"),
+        (["--task.dataset", "digit"], "nearest name is `digits`"),
+        (["--task.batch_size", "5000"], "`task.batch_size` to at most 1347"),
         (["--budget.macs", "0.00001"], "smallest reachable value"),
     ],
 )
@@ -347,9 +365,9 @@ def test_two_processes_share_every_epoch(tmp_path: Path) -> None:
     assert done.stdout.count("epoch 1/2") == 2
     steps = {row["stage"]: int(row["step"]) for row in read_metrics(folder) if row["epoch"] == "0"}
     assert steps["found"] == 5  # as many as one process makes, each with half of the batch
-    found, uniform = read_json(folder / "results.json")
-    assert found["macs"] == ww.Plan.load(folder / "plan.json").macs()
-    assert found["epochs"] == uniform["epochs"] == 4
+    found, uniform = results_of(folder).arms
+    assert found.macs == ww.Plan.load(folder / "plan.json").macs()
+    assert found.epochs == uniform.epochs == 4
     assert (folder / "report.html").exists()
 
 
@@ -359,6 +377,6 @@ def test_a_refused_start_does_not_block_the_folder(
     """After an option that does not fit, the mended command runs into the same folder."""
     folder = tmp_path / "run"
     assert search(folder, "--model.options.num_classes", "7") == 2
-    assert search(folder, "--compare", "[]") == 0
+    assert search(folder, "--arms", "[]") == 0
     assert "num_classes: 7" not in (folder / "config.yaml").read_text()
     assert search(folder) == 2

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from widthwise.export import tag
+from widthwise.runs.tags import tag
 
 
-def config(model: str, data: str = "cifar10") -> dict[str, Any]:
-    return {"model": {"name": model}, "method": {"name": "dhp"}, "data": {"name": data}}
+def config(model: str, dataset: str | None = "cifar10") -> dict[str, Any]:
+    task = {"name": "denoising", "dataset": dataset}
+    return {"model": {"name": model}, "method": {"name": "dhp"}, "task": task}
 
 
 @pytest.mark.parametrize(
@@ -21,10 +22,11 @@ def config(model: str, data: str = "cifar10") -> dict[str, Any]:
         ("my.nets:TinyNet", "imagefolder", 0.2, "tinynet.dhp20_imagefolder"),
         ("runs/digits", "digits", 0.0001, "digits.dhp1_digits"),
         ("widthwise/resnet20", "torchvision/SVHN", 1.0, "resnet20.dhp100_svhn"),
+        ("widthwise/dncnn", None, 0.5, "dncnn.dhp50_denoising"),
     ],
 )
-def test_tags(model: str, data: str, fraction: float, expected: str) -> None:
-    """Architecture, method, rounded percentage of the MACs and data set; one dot, no slash."""
+def test_tags(model: str, data: str | None, fraction: float, expected: str) -> None:
+    """Architecture, method, rounded percentage of the MACs and data (the task without any); one dot, no slash."""
     name = tag(config(model, data), macs_fraction=fraction)
     assert name.endswith(expected)
     assert name.count(".") == 1

@@ -1,0 +1,228 @@
+"""All arms are alike: the same limits, as many epochs, weights of the network's own constructor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import widthwise as ww
+from widthwise.cli import main
+from widthwise.errors import ConfigError
+from widthwise.recipes.arms import ARMS, FOUND, Nothing, Weights, arms_of
+from widthwise.recipes.loader import load_recipe
+from widthwise.recipes.setting import Setting
+from widthwise.runs import read_config, read_json, read_metrics
+from widthwise.runs.results import ArmResult, read_results
+
+SMALL = [
+    *("--model.name", "widthwise/resnet14"),
+    *("--model.options.depth", "8"),
+    *("--task.batch_size", "256"),
+    *("--converge.epochs", "2"),
+    *("--threads", "1"),
+]
+"""3 blocks of 16, 32 and 64 channels."""
+LIMITS = [
+    *("--limits.round_to", "8"),
+    *("--limits.min_width", "8"),
+    *("--limits.exclude", "[layer3*]"),
+]
+SEARCH = ["--method.sparsity", "0.3", "--method.check_every", "2", "--search.epochs", "2"]
+
+
+def run(folder: Path, recipe: str, *options: str) -> dict[str, ArmResult]:
+    """Run a small recipe; return its arms by name."""
+    assert main(["search", recipe, "--out", str(folder), *SMALL, *options]) == 0
+    results = read_results(folder)
+    assert results is not None
+    return {arm.arm: arm for arm in results.arms}
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all arms within limits, with carried momentum."""
+    folder = tmp_path_factory.mktemp("runs") / "limited"
+    arms = ["--arms", "[full, uniform, scratch, l1]", "--carry_optimizer", "true"]
+    run(folder, "digits", *SEARCH, *LIMITS, *arms, "--budget.macs", "0.8")
+    return folder
+
+
+@pytest.mark.parametrize("arm", ["found", "uniform", "scratch", "l1"])
+def test_every_arm_has_the_limits_of_the_recipe(arm: str, limited: Path) -> None:
+    """Widths are multiples of 8 and at least 8, and the excluded layers stay, whoever decides."""
+    results = read_results(limited)
+    assert results is not None
+    row = next(each for each in results.arms if each.arm == arm)
+    free = {name: width for name, width in row.widths.items() if name not in results.full.frozen}
+    assert all(width % 8 == 0 and width >= 8 for width in free.values())
+    outside = {name for name in free if not name.startswith("layer3")}
+    assert all(row.widths[name] == results.full.widths[name] for name in set(free) - outside)
+    assert any(row.widths[name] < results.full.widths[name] for name in outside)
+    assert row.macs <= results.found.macs
+
+
+def test_every_arm_trains_for_as_many_epochs(limited: Path) -> None:
+    """Those before a cut count, and they are those of the search for whoever has any."""
+    results, rows = read_results(limited), read_metrics(limited)
+    assert results is not None
+    assert {arm.epochs for arm in results.arms} == {results.found.epochs}
+    for arm in results.arms:
+        stages = [arm.arm, *([] if arm.before is None else [arm.before.stage])]
+        assert sum(row["stage"] in stages for row in rows) == arm.epochs
+    before = {arm.arm: arm.before.epochs for arm in results.arms if arm.before is not None}
+    assert set(before) == {"found", "l1"}
+    assert len(set(before.values())) == 1
+
+
+def test_every_arm_that_is_cut_carries_its_momentum(limited: Path) -> None:
+    """`carry_optimizer` holds for both of those that inherit weights."""
+    for stage in ("search", "l1_train"):
+        assert (limited / "stages" / stage / "optimizer.pt").exists()
+
+
+def test_the_facts_of_the_task_are_kept(limited: Path) -> None:
+    """What an exported file has to carry lies in the run folder."""
+    facts = read_json(limited / "facts.json")
+    assert facts["classes"] == [str(digit) for digit in range(10)]
+    assert len(facts["mean"]) == 1
+
+
+def test_importance_is_written_short(limited: Path) -> None:
+    """A curve of 200 points per epoch, in descending order, of all units that a plan may remove."""
+    curve = read_json(limited / "stages" / "search" / "importance" / "0000.json")
+    assert curve["values"] == sorted(curve["values"], reverse=True)
+    assert curve["units"] == 2 * (16 + 32 + 64)
+    assert len(curve["values"]) == 200
+
+
+class Scaled(nn.Module):
+    """A network that draws its own weights, by no rule that PyTorch knows."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1)
+        self.fc = nn.Linear(width, 10)
+        for layer in (self.conv, self.fc):
+            nn.init.constant_(layer.weight, 1 / layer.weight.shape[0])
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(x).relu().mean(dim=(2, 3)))
+
+
+class Table(Scaled):
+    """A parameter that no layer makes and no constructor knows at another width."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(width)
+        self.table = nn.Parameter(torch.arange(float(width)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc((self.conv(x).relu().mean(dim=(2, 3))) * self.table)
+
+
+def setting(model: str, *overrides: str) -> Setting:
+    """The setting of the digits recipe with a network of this file."""
+    recipe = load_recipe("digits", ["--model.name", model, "--model.options", "{}", *overrides])
+    return Setting(recipe.model, recipe.task.open(), seed=recipe.seed)
+
+
+def test_fresh_weights_are_those_of_the_constructor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow network starts as its own class would have built it at these widths."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    here = setting(f"{Path(__file__).stem}:Scaled")
+    plan = ww.plan(here.graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5))
+    width = plan.widths["conv"]
+    assert width < 16
+    network = here.drawn(plan)
+    assert network.conv.weight.unique().tolist() == pytest.approx([1 / width])
+    # The same every time, and the full network when nothing is cut.
+    again = here.drawn(plan)
+    assert torch.equal(again.fc.weight, network.fc.weight)
+    everything = ww.Plan.of(here.graph, here.graph.everything)
+    for one, other in zip(
+        here.drawn(everything).parameters(), here.fresh().parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_an_arm_whose_fresh_weights_cannot_be_had_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reason is said at the start, and without such arms the run goes on."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    model = ["--model.name", f"{Path(__file__).stem}:Table", "--model.options", "{}"]
+    command = ["search", "digits", "--out", str(tmp_path / "run"), *model, *SEARCH]
+    command += ["--converge.epochs", "1"]
+    assert main([*command, "--arms", "[uniform]"]) == 2
+    captured = capsys.readouterr()
+    assert "Fresh values of `table`" in captured.err
+    assert "leave out the arms with fresh weights" in captured.err
+    assert "epoch" not in captured.out
+    assert main([*command, "--arms", "[full]"]) == 0
+
+
+def test_the_names_of_arms_are_their_keys() -> None:
+    """A recipe that names all of them gets all of them, the found network first."""
+    recipe = load_recipe("digits", ["--arms", f"[{', '.join(ARMS)}]"])
+    arms = arms_of(recipe)
+    assert [arm.name for arm in arms] == [FOUND.name, *ARMS]
+    assert len({arm.title for arm in arms}) == len({arm.words for arm in arms}) == len(arms)
+    assert all(arm.decide.stage for arm in arms if arm.weights is Weights.inherited)
+    assert not any(isinstance(arm.decide, Nothing) for arm in arms if arm.decide.stage)
+
+
+def test_a_method_that_does_not_train_needs_no_search(tmp_path: Path) -> None:
+    """LW-DNA decides at once: all arms converge for as long, from fresh weights, no dearer."""
+    arms = run(tmp_path / "run", "digits_lw_dna")
+    assert list(arms) == ["found", "full", "wide"]
+    assert {arm.epochs for arm in arms.values()} == {2}
+    assert {arm.weights for arm in arms.values()} == {"fresh"}
+    assert all(arm.before is None for arm in arms.values())
+    assert arms["found"].macs <= arms["full"].macs < arms["wide"].macs
+    assert arms["found"].widths != arms["full"].widths
+    assert not (tmp_path / "run" / "figures" / "cost.svg").exists()
+    assert main(["eval", str(tmp_path / "run")]) == 0
+
+
+def test_the_teacher_is_trained_first_and_teaches_all_others(tmp_path: Path) -> None:
+    """Whoever is distilled says from whom, and the page too."""
+    arms = run(tmp_path / "run", "digits_lw_dna")
+    stages = list(dict.fromkeys(row["stage"] for row in read_metrics(tmp_path / "run")))
+    assert stages == ["wide", "found", "full"]
+    assert {name: arm.teacher for name, arm in arms.items()} == {
+        "found": "wide",
+        "full": "wide",
+        "wide": None,
+    }
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "learned from the network twice as wide too" in " ".join(page.split())
+
+
+def test_distillation_changes_what_is_learned(tmp_path: Path) -> None:
+    """The same recipe with and without its teacher ends in other weights."""
+    from safetensors.torch import load_file
+
+    run(tmp_path / "taught", "digits_lw_dna", "--arms", "[full]", "--teacher", "full")
+    alone = ["--arms", "[full]", "--teacher", "null", "--converge.distil", "0"]
+    run(tmp_path / "alone", "digits_lw_dna", *alone)
+    weights: dict[str, Any] = {
+        name: load_file(tmp_path / name / "model.safetensors") for name in ("taught", "alone")
+    }
+    assert read_config(tmp_path / "alone")["teacher"] is None
+    plans = [(tmp_path / name / "plan.json").read_bytes() for name in weights]
+    assert plans[0] == plans[1]
+    assert any(
+        not torch.equal(tensor, weights["alone"][name])
+        for name, tensor in weights["taught"].items()
+    )
+
+
+def test_an_unknown_arm_is_refused() -> None:
+    """With the nearest name and all there are."""
+    with pytest.raises(ConfigError, match="`unifrom`: the nearest is `uniform`"):
+        load_recipe("digits", ["--arms", "[unifrom]"])

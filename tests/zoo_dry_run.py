@@ -76,18 +76,18 @@ class Parts(nn.Module):
 
 
 class SplitLater(nn.Module):
-    """Views by the sum of two attributes what it then splits by them."""
+    """Views by a sum of three sizes, of which attributes keep two, what it then splits by them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate, self.part = 3, 5
-        self.first = nn.Linear(3, 8)
-        self.up, self.last = nn.Linear(3, 5), nn.Linear(5, 2)
+        self.key, self.value = 3, 5
+        self.first = nn.Linear(3, 2 * 11)
+        self.last = nn.Linear(5, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x).view(-1, self.gate + self.part)
-        gate, value = x.split([self.gate, self.part], 1)
-        return self.last(value * self.up(gate))
+        x = self.first(x).view(-1, 2, 2 * self.key + self.value)
+        q, k, v = x.split([self.key, self.key, self.value], 2)
+        return self.last(v * (q * k).sum(2, keepdim=True))
 
 
 class MultipleOf(nn.Module):

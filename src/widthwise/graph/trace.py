@@ -52,11 +52,20 @@ def trace(
     """Find out which channels of a network are tied together.
 
     The forward runs once on the meta device, where tensors have shapes but no values, and then
-    again with every axis narrowed, until what cannot be narrowed is frozen. Values that a forward
-    chooses by are imagined (a mask keeps everything); where that does not serve, it is run on real
-    tensors. The model is left exactly as it was: the passes run on a copy without weights, in
-    evaluation mode and with one input of the batch, so the graph does not depend on the model's
-    mode, on the batch size or on whether its weights exist.
+    again with every axis narrowed, until what cannot be narrowed is frozen; at last with every axis
+    as narrow as it may get. Values that a forward chooses by are imagined (a mask keeps
+    everything); where that does not serve, it is run on real tensors. The model is left exactly as
+    it was: the passes run on a copy without weights, in evaluation mode and with one input of the
+    batch, so the graph does not depend on the model's mode, on the batch size or on whether its
+    weights exist.
+
+    While it runs, some state of the whole process is another, and put back at the end, also after
+    an exception: warnings are silent, attention is computed by plain operators
+    (`torch.backends.mha` and `sdpa_kernel`), two hooks watch every module's forward
+    (`register_module_forward_hook`), and the garbage collector leaves alone what was there before
+    (`gc.freeze`, unless somebody else has used it). Random states of Python, NumPy and of torch on
+    the CPU are as they were afterwards. Another thread that runs modules meanwhile computes the
+    same, but may be slower, go unwarned, and draw numbers that are drawn again.
 
     Args:
         model: Any module, on any device, also ``meta``.

@@ -102,3 +102,19 @@ def test_networks_that_run_at_one_unit_have_no_floor() -> None:
     """The usual network is left as it is."""
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
     assert floors(ww.trace(net, IMAGE)) == {}
+
+
+class Squeezes(nn.Module):
+    """Drops a dim that has one channel, and then adds along another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x).squeeze(-1).mean(-1)
+
+
+def test_a_network_that_returns_another_shape_does_not_run() -> None:
+    """What raises nothing, and means something else, is no narrowest network either."""
+    assert floors(ww.trace(Squeezes(), torch.zeros(1, 5, 6))) == {"first": 2}

@@ -77,8 +77,8 @@ def free(attempt: Attempt) -> dict[str, int]:
         pytest.param(
             zoo.SplitLater,
             ROWS,
-            ["gate follows view<0.1[0:3]", "part follows view<0.1[3:8]"],
-            {"first[0:3]": 3, "first[3:8]": 5},
+            ["key follows view>0.2[3:6]", "value follows view>0.2[6:11]"],
+            {"first": 3, "first#2": 5},
             id="attributes follow the parts of a later split",
         ),
         pytest.param(

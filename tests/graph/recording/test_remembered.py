@@ -152,6 +152,37 @@ def test_a_size_of_several_maps_follows_if_they_stay_alike(tied: bool) -> None:
     assert stale == (() if tied else ("pyramid.out_channels",))
 
 
+class Products(nn.Module):
+    """Every product of two vectors of one full length: no telling which one a size is of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out_features = 8
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x)[..., :, None] * self.b(x)[..., None, :]
+
+
+class ReadsProducts(nn.Module):
+    """Sums products along either side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products, self.rows, self.columns = Products(), nn.Linear(8, 2), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        products = self.products(x)
+        return self.rows(products.mean(-1)) + self.columns(products.mean(-2))
+
+
+def test_a_size_that_two_dims_have_stays() -> None:
+    """Of two widths at one place, neither is followed."""
+    small, _, stale = half(ReadsProducts(), torch.randn(1, 6))
+    assert small.products.a.out_features < 8 or small.products.b.out_features < 8
+    assert small.products.out_features == 8 and stale == ("products.out_features",)
+
+
 class Grouped(nn.Module):
     """Calls group normalisation by function, with its number of groups in an attribute."""
 

@@ -20,6 +20,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -39,6 +40,17 @@ _SIZE = re.compile(
 """In the name of an attribute: it may tell of a width."""
 
 
+class Side(Enum):
+    """Which tensors of a module a size tells of."""
+
+    TAKES = auto()
+    """Those it is called with."""
+    RETURNS = auto()
+    """Those it returns."""
+    FEATURES = auto()
+    """Those that its `forward_features` returns."""
+
+
 @dataclass(frozen=True)
 class Remembered:
     """A size in an attribute of a module, and the place whose width it is."""
@@ -46,12 +58,11 @@ class Remembered:
     path: str
     """Of the module that holds it."""
     attribute: str
-    """A name, or names and keys with dots between them; see `narrowing.read`."""
+    """A name, or names and keys with dots between them; see `narrowing.repeats`."""
     size: int
     place: str
-    """Path of the module whose input or output has this width."""
-    side: str
-    """``takes``, ``returns`` or ``features``: what `forward_features` returns."""
+    """Path of the module whose tensors have this width."""
+    side: Side
 
 
 def remembered(model: nn.Module) -> Iterator[Remembered]:
@@ -67,25 +78,25 @@ def remembered(model: nn.Module) -> Iterator[Remembered]:
         if is_known_layer(module):
             continue
         held = vars(module)
-        for names, side in ((_TAKES, "takes"), (_RETURNS, "returns")):
+        for names, side in ((_TAKES, Side.TAKES), (_RETURNS, Side.RETURNS)):
             for name in names:
                 if _is_size(size := held.get(name)):
                     yield Remembered(path, name, size, path, side)
         extracts = callable(getattr(type(module), "forward_features", None))
         for name in ("num_features", "embed_dim") if extracts else ():
             if _is_size(size := held.get(name)):
-                yield Remembered(path, name, size, path, "features")
+                yield Remembered(path, name, size, path, Side.FEATURES)
         if not extracts and module._modules.get("fc") is not None:
             if _is_size(size := held.get("num_features")):
-                yield Remembered(path, "num_features", size, _join(path, "fc"), "takes")
+                yield Remembered(path, "num_features", size, _join(path, "fc"), Side.TAKES)
         if _is_size(size := held.get("head_hidden_size")):
             if (classifier := _classifier(module)) is not None:
                 place = _join(path, classifier)
-                yield Remembered(path, "head_hidden_size", size, place, "takes")
+                yield Remembered(path, "head_hidden_size", size, place, Side.TAKES)
         for key, entry in _feature_info(module):
             if isinstance(entry.get("module"), str) and _is_size(size := entry.get("num_chs")):
                 yield Remembered(
-                    path, f"{key}.num_chs", size, _join(path, entry["module"]), "returns"
+                    path, f"{key}.num_chs", size, _join(path, entry["module"]), Side.RETURNS
                 )
 
 
@@ -96,7 +107,7 @@ def listen(model: nn.Module, ledger: PassLedger) -> None:
         model: The network of one pass, not to be used again: it gets hooks.
         ledger: Gets, when the network is run, the ids at each place.
     """
-    places: dict[tuple[str, str], list[Remembered]] = defaultdict(list)
+    places: dict[tuple[str, Side], list[Remembered]] = defaultdict(list)
     for one in remembered(model):
         places[one.place, one.side].append(one)
     if not places:
@@ -113,14 +124,14 @@ def listen(model: nn.Module, ledger: PassLedger) -> None:
                 )
 
     for (place, side), told in places.items():
-        module = modules.get(place) or modules.get(_flat(place, told[0].path))
+        module = modules.get(place, modules.get(_flat(place, told[0].path)))
         if module is None:
             continue
-        if side == "takes":
+        if side is Side.TAKES:
             module.register_forward_pre_hook(
                 lambda _, args, kwargs, told=told: note(told, (args, kwargs)), with_kwargs=True
             )
-        elif side == "returns":
+        elif side is Side.RETURNS:
             module.register_forward_hook(lambda _, args, result, told=told: note(told, result))
         else:
             _listen_to_features(module, told, note)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from reach_page import PEERS, is_smaller, rows_of
-from widthwise.report.records import TITLES
+from widthwise.recipes.arms import ARMS, FOUND
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+TITLES = {arm.name: arm.title for arm in (FOUND, *ARMS.values())}
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 COMPARE_START = "<!-- made by benchmarks/summary.py from cifar10_resnet20_compare -->"
 

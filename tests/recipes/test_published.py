@@ -2,54 +2,101 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import widthwise as ww
 from widthwise.models import resolve
+from widthwise.network.inputs import Inputs
+from widthwise.recipes.config import SearchRecipe
 from widthwise.recipes.loader import load_recipe, recipe_names
-from widthwise.recipes.setting import budgets
+from widthwise.rewrites import Widen
 from widthwise.search.limits import Limits
+from widthwise.search.planning import select
 
 SHAPES = {
     "digits": (1, 1, 8, 8),
     "cifar10": (1, 3, 32, 32),
+    "cifar100": (1, 3, 32, 32),
     "tiny_imagenet": (1, 3, 64, 64),
+    "imagenet": (1, 3, 224, 224),
 }
-CLASSES = {"digits": 10, "cifar10": 10, "tiny_imagenet": 200}
+CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "tiny_imagenet": 200, "imagenet": 1000}
+
+
+def shapes(recipe: SearchRecipe) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of what the network of a recipe is given, and of what it must put out."""
+    task = recipe.task
+    if task.name == "classification":
+        return SHAPES[task.dataset], (1, CLASSES[task.dataset])
+    images = (1, 3 if task.colour else 1, task.patch, task.patch)
+    return images, images
+
+
+def on_meta(recipe: SearchRecipe) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The network of a recipe and an example, without values."""
+    with torch.device("meta"):
+        network = resolve(recipe.model.name).build(**recipe.model.options).eval()
+        return network, torch.zeros(shapes(recipe)[0])
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_fits_its_network(name: str) -> None:
-    """Its network takes the images and has the classes; a random plan meets its budget."""
+    """Its network takes the data; a random plan within its limits meets its budget."""
     recipe = load_recipe(name)
-    method = recipe.method
-    with torch.device("meta"):
-        network = resolve(recipe.model.name).build(**recipe.model.options)
-        outputs = network.eval()(torch.zeros(SHAPES[recipe.data.name]))
-    assert outputs.shape[1] == CLASSES[recipe.data.name]
-    graph = ww.trace(network, torch.zeros(SHAPES[recipe.data.name], device="meta"))
-    limits = Limits(
-        min_width=method.min_width,
-        min_keep=method.min_keep,
-        exclude=method.exclude,
-        include=method.include,
-    )
-    searched = {axis.name for axis in limits.axes(graph)}
-    assert searched.isdisjoint(method.exclude or ())
-    plan = ww.plan(
-        graph,
-        score=ww.scores.Random(seed=0),
-        budget=budgets(recipe.budget),
-        min_width=method.min_width,
-        min_keep=method.min_keep,
-        exclude=method.exclude,
-    )
-    assert plan.macs() <= recipe.budget.macs * graph.macs()
-    floors = method.min_keep if isinstance(method.min_keep, dict) else {}
-    for axis, ratio in floors.items():
-        assert plan.widths[axis] >= np.ceil(ratio * graph.axes[axis].width)
+    network, example = on_meta(recipe)
+    assert network(example).shape == shapes(recipe)[1]
+    own = ww.trace(network, example)
+    limits, graph, before = recipe.limits, own, None
+    # Every name in the limits is that of an axis, or this raises.
+    free = {axis.name for axis in limits.axes(own)}
+    assert free
+    if recipe.method.name == "lw_dna":
+        method = recipe.method
+        before = Widen(method.widen).apply(network, Inputs.of(example))
+        graph = ww.trace(before, example)
+        limits = Limits(min_keep=max(method.rho, method.tau))
+    kept = select(graph, ww.scores.Random(seed=0)(graph), recipe.budget.open(), limits, full=own)
+    plan = ww.Plan.of(graph, kept)
+    assert plan.macs() <= recipe.budget.macs * own.macs()
+    if before is None:
+        assert_within(plan, limits, free, own)
+
+
+def assert_within(plan: ww.Plan, limits: Limits, free: set[str], graph: ww.ChannelGraph) -> None:
+    """Floors, alignment and the choice of axes hold, by arithmetic of their own."""
+    for name, axis in graph.axes.items():
+        width = plan.widths[name]
+        if name not in free:
+            assert width == axis.width
+            continue
+        assert width >= min(limits.min_width, axis.width)
+        assert width == axis.width or width * axis.unit_size % limits.round_to == 0
+        if not isinstance(limits.min_keep, dict):
+            assert width >= np.ceil(limits.min_keep * axis.width)
+        elif name in limits.min_keep:
+            assert width >= np.ceil(limits.min_keep[name] * axis.width)
+
+
+@pytest.mark.parametrize(
+    ("name", "axis"),
+    [("cifar10_resnet20_dhp50", "layer3.0.conv2"), ("cifar10_resnet20_dhp50_short", "layer3*")],
+)
+def test_the_layers_a_recipe_excludes_stay(name: str, axis: str) -> None:
+    """A plan within its limits leaves them alone, and one without its limits does not."""
+    recipe = load_recipe(name, ["--limits.exclude", f"[{axis}]"])
+    network, example = on_meta(recipe)
+    graph = ww.trace(network, example)
+    options: dict[str, Any] = {"score": ww.scores.Uniform(), "budget": ww.Macs(0.5)}
+    within = ww.plan(graph, **options, **vars(recipe.limits))
+    without = ww.plan(graph, **options)
+    named = [each for each in graph.axes if each.startswith(axis.rstrip("*"))]
+    assert named
+    for each in named:
+        assert within.widths[each] == graph.axes[each].width > without.widths[each]
 
 
 def test_a_floor_holds_for_the_axes_it_names() -> None:

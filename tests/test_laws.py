@@ -20,6 +20,7 @@ import oracles
 import widthwise as ww
 from cases import BY_NAME, Case, every_case
 from strategies import Net, masks, nets, plan_of, random_mask
+from widthwise.cost import costs_of
 
 TOLERANCE = 1e-5
 
@@ -223,6 +224,25 @@ def test_saved_plan_is_the_same_plan(case: Case, tmp_path: Path) -> None:
     json.loads((tmp_path / "plan.json").read_text())
     one, two = ww.shrink(model, plan).state_dict(), ww.shrink(model, again).state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@every_case(where=lambda case: case.free)
+def test_a_plan_of_a_widened_network_rebuilds_it(case: Case, tmp_path: Path) -> None:
+    """From the user's own class, a plan from a file widens and cuts to the same shapes, proven."""
+    model, inputs = case.build(), case.example_inputs
+    full, widen = ww.trace(model, inputs), ww.rewrites.Widen(2.0)
+    wide = widen.apply(model, inputs)
+    graph = ww.trace(wide, inputs)
+    kept = some_masks(graph, 2)[1]
+    plan = ww.Plan.of(graph, kept, before=[widen], full_cost=costs_of(full))
+    plan.save(tmp_path / "plan.json")
+    again = ww.Plan.load(tmp_path / "plan.json")
+    assert again == plan and again.full_macs == oracles.macs(model, inputs)
+    one, two = ww.shrink(wide, plan), ww.shrink(model, again, example_inputs=inputs)
+    states = one.state_dict(), two.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert ww.prove(model, two, again, example_inputs=inputs).error < TOLERANCE
+    assert again.macs() == oracles.macs(two, inputs)
 
 
 REBUILD = """

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 import widthwise as ww
 from widthwise.cost import costs_of
@@ -82,7 +82,15 @@ def test_truncated_file_is_refused(plan: ww.Plan, tmp_path: Path, length: int) -
         ('"kept": "0-3"', '"kept": "x"'),
         ('"keeps": 4', '"keeps": 5'),
         ('"format": 2', '"format": 99'),
+        ('"format": 2', '"format": "1"'),
+        ('"format": 2', '"format": null'),
+        ('"format": 2', '"format": true'),
         ('"axes"', '"axles"'),
+        ('"macs": 6192', '"maps": 6192'),
+        ('"budget": {"macs": 0.5}', '"budget": 0.5'),
+        ('"seed": null', '"seed": "x"'),
+        ('"versions": {', '"before": 3, "versions": {'),
+        ('"versions": {', '"constraints": 3, "versions": {'),
     ],
 )
 def test_edited_nonsense_is_refused(plan: ww.Plan, tmp_path: Path, old: str, new: str) -> None:
@@ -90,7 +98,15 @@ def test_edited_nonsense_is_refused(plan: ww.Plan, tmp_path: Path, old: str, new
     text = plan.to_json()
     assert old in text
     (tmp_path / "plan.json").write_text(text.replace(old, new))
-    with pytest.raises(ww.errors.PlanError):
+    with pytest.raises(ww.errors.PlanError, match="Cannot read the plan"):
+        ww.Plan.load(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"plan"', "{}"])
+def test_json_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
+    """Any other JSON is an error of ours, not of Python."""
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(ww.errors.PlanError, match="Cannot read the plan"):
         ww.Plan.load(tmp_path / "plan.json")
 
 
@@ -106,6 +122,53 @@ def test_plan_for_another_network_is_refused(plan: ww.Plan) -> None:
         ww.shrink(net(16), plan)
     with pytest.raises(ww.errors.PlanError, match="not in the network"):
         ww.shrink(nn.Sequential(nn.Conv2d(3, 4, 3)), plan)
+
+
+class Halves(nn.Module):
+    """Two convolutions side by side, added or multiplied with a third, all of one width."""
+
+    def __init__(self, swap: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(3, 4, 1) for _ in range(3))
+        self.last = nn.Conv2d(8, 2, 1)
+        self.swap = swap
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, c = self.a(x), self.b(x), self.c(x)
+        return self.last(torch.cat([a + c, b] if self.swap else [a, b + c], 1))
+
+
+def test_other_ties_are_another_network() -> None:
+    """Same names and widths, tied otherwise: the plan says what is tied only on one side."""
+    image = torch.zeros(1, 3, 4, 4)
+    model, other = Halves(False), Halves(True)
+    graph, other_graph = ww.trace(model, image), ww.trace(other, image)
+    assert {n: a.width for n, a in graph.axes.items()} == {
+        n: a.width for n, a in other_graph.axes.items()
+    }
+    plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.7))
+    with pytest.raises(ww.errors.PlanError, match=r"`a`: tied to c.bias:0.* only in the network"):
+        plan.mask(other_graph)
+
+
+def test_units_of_another_size_are_another_network() -> None:
+    """Four units of one channel are not four units of two."""
+    model = net()
+    graph = ww.trace(model, torch.zeros(1, 3, 8, 8))
+    plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5))
+    axis = replace(plan.axes["0"], unit_size=2)
+    with pytest.raises(ww.errors.PlanError, match="2 channels a unit in the plan, 1 in the"):
+        ww.shrink(model, replace(plan, axes={**plan.axes, "0": axis}))
+
+
+def test_an_axis_that_is_frozen_here_is_not_narrowed(plan: ww.Plan) -> None:
+    """The reason is given; an axis that keeps everything may be frozen or not."""
+    model = net()
+    graph = ww.trace(model, torch.zeros(1, 3, 8, 8), freeze=["0"])
+    with pytest.raises(ww.errors.PlanError, match=r"narrowed by the plan, and frozen here: .*by n"):
+        plan.mask(graph)
+    whole = ww.Plan.of(ww.trace(model, torch.zeros(1, 3, 8, 8)), np.ones(graph.unit_count, bool))
+    assert whole.mask(graph).all()
 
 
 def test_masks_that_cannot_be_are_refused() -> None:

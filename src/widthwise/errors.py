@@ -142,6 +142,20 @@ def unknown_rewrite(name: object, known: Iterable[str]) -> PlanError:
     )
 
 
+def unknown_input(kind: str, hint: str = "") -> PlanError:
+    """The example inputs hold something that a plan file cannot."""
+    return PlanError(
+        f"The example inputs of this plan hold a `{kind}`, which a plan file cannot hold.\n"
+        "Why: a loaded plan traces the network again, on inputs like those it was made with.\n"
+        "Hint: "
+        + (
+            hint
+            or "call the network with tensors, numbers, text, enums, and lists, tuples or dicts "
+            "of these; a wrapper around the network can build the rest."
+        )
+    )
+
+
 def nothing_to_prove(where: str) -> ProofError:
     """The full network computes NaN or infinity."""
     return ProofError(

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from widthwise.data import ImageClasses, load_dataset
+from widthwise.data import ImageClasses, decoding, load_dataset, tiny_imagenet
+from widthwise.data.batches import eval_batches, train_batches
 from widthwise.errors import DataError
+from widthwise.tasks.classification.settings import ClassificationSettings
 
 WriteImage = Callable[..., Path]
 CLASSES = ("n01", "n02", "n03")
@@ -107,14 +109,46 @@ def test_a_broken_line_is_named(place: Path) -> None:
 
 
 def test_a_missing_test_image_is_named(place: Path) -> None:
-    """An image of the list that is not there is an error with its path."""
+    """An image of the list that is not there is an error with its path, before any batch."""
     (place / "val" / "images" / "val_2.JPEG").unlink()
     with pytest.raises(DataError, match=r"val_2\.JPEG` cannot be read"):
-        load(place)
+        eval_batches(load(place).test, batch_size=2)
 
 
 def test_an_image_of_another_size_is_named(place: Path, write_image: WriteImage) -> None:
     """All images have 64 by 64 pixels."""
     write_image(place / "train" / "n02" / "images" / "n02_1.JPEG", size=(32, 64))
     with pytest.raises(DataError, match=r"n02_1\.JPEG` has 32x64 pixels, expected 64x64"):
-        load(place)
+        train_batches(load(place).train, batch_size=2, seed=0)
+
+
+def test_facts_are_had_without_decoding(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, mean and number of images need no image; an example needs as many as it shows."""
+    decoded: list[Path] = []
+    usual = decoding.FileItems.__getitem__
+
+    def noted(items: decoding.FileItems, number: int) -> tuple[Image.Image, int]:
+        decoded.append(items.files[number][0])
+        return usual(items, number)
+
+    monkeypatch.setattr(decoding.FileItems, "__getitem__", noted)
+    settings = ClassificationSettings(dataset="tiny_imagenet", folder=str(place.parent))
+    task = settings.open()
+    assert task.facts()["classes"] == ["goldfish, Carassius", "n02", "bee"]
+    assert (len(task.data.train), task.test_items) == (6, 4)
+    assert decoded == []
+    task.example()
+    assert len(decoded) == 4
+
+
+def test_images_are_decoded_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many loaders are made of a split."""
+    calls: list[str] = []
+    usual = tiny_imagenet.decode_all
+    monkeypatch.setattr(
+        tiny_imagenet, "decode_all", lambda *a, **k: calls.append("decode") or usual(*a, **k)
+    )
+    data = load(place)
+    for _ in range(3):
+        assert len(list(train_batches(data.train, batch_size=2, seed=0))) == 3
+    assert calls == ["decode"]

@@ -40,3 +40,9 @@ def test_any_choice_keeps_equally_many_of_both(data: st.DataObject) -> None:
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
     for first, second in parts:
         assert kept[joined[first]].sum() == kept[joined[second]].sum()
+
+
+def test_without_pairs_nothing_is_done() -> None:
+    """The components come back as they are, and are not even looked at."""
+    component = np.array([0, 1, 1, 2])
+    assert balance(component, []) is component

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import nullcontext
 
 import pytest
@@ -196,3 +197,64 @@ def test_what_serves_elsewhere_is_not_frozen_with_it() -> None:
     frozen = {name: axis.frozen for name, axis in graph.axes.items() if axis.frozen}
     assert set(frozen) == {"1.conv", "4.fc"}
     assert "16 channels, please" in frozen["1.conv"]
+
+
+@pytest.mark.parametrize("text", ["MetaFormer takes 16 channels", "no metadata given"])
+def test_a_word_with_meta_in_it_is_no_missing_value(text: str) -> None:
+    """Only PyTorch's complaints of meta tensors lead to other ways of tracing."""
+
+    class Strict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise ValueError(text)
+
+    with pytest.raises(ww.errors.TraceError, match="failed on the example inputs"):
+        ww.trace(Strict().to("meta"), torch.zeros(1, 3, 4, 4))
+
+
+def test_two_devices_are_a_missing_value() -> None:
+    """A tensor that the code keeps on the CPU cannot meet one without values; real ones serve."""
+
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if float(x.cpu().numpy().max()) > 9:
+                x = x / 2
+            return self.last(self.first(x))
+
+    graph = ww.trace(Keeps(), torch.zeros(1, 3, 4, 4))
+    assert any("real tensors" in note for note in graph.notes)
+    assert graph.axes["first"].frozen is None
+
+
+def test_a_trace_on_real_tensors_lets_go_of_activations() -> None:
+    """What a forward itself no longer holds is not held by the trace either."""
+    alive: list[int] = []
+    refs: list[weakref.ref[Tensor]] = []
+
+    class Layer(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            y = super().forward(x)
+            refs.append(weakref.ref(y))
+            alive.append(sum(ref() is not None for ref in refs))
+            return y
+
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(*(Layer(3, 3, 1) for _ in range(12)), nn.Conv2d(3, 2, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers(x) if x.sum().item() < 1 else x
+
+    graph = ww.trace(Deep(), torch.zeros(1, 3, 4, 4))
+    assert any("real tensors" in note for note in graph.notes)
+    passes = len(alive) // 12
+    # On the meta device nothing takes memory, and everything is held.
+    assert passes >= 3 and max(alive[-12 * (passes - 1) :]) <= 3

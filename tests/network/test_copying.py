@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from widthwise.network.copying import copy_module, named_tensors, to_meta
+from widthwise.network.copying import copy_module, named_tensors, to_meta, walk
 
 
 class Web(nn.Module):
@@ -125,3 +125,12 @@ def test_named_tensors_are_those_of_pytorch() -> None:
     found = list(named_tensors(web))
     assert [name for name, _ in found] == [name for name, _ in expected]
     assert all(a is b for (_, a), (_, b) in zip(found, expected, strict=True))
+
+
+def test_walk_yields_what_named_modules_yields() -> None:
+    """The same modules under the same names in the same order, each once, without missing ones."""
+    shared = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    net = nn.ModuleDict({"a": nn.Sequential(shared, nn.Linear(2, 3)), "b": shared})
+    net["a"].register_module("absent", None)
+    net["c"] = nn.ModuleList([net["a"][1], nn.Identity()])
+    assert list(walk(net)) == list(net.named_modules())

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 import oracles
 import widthwise as ww
 from cases import BY_NAME, Case, every_case
-from widthwise.network.inputs import Inputs
 from widthwise.rewrites import Widen
 
 IMAGE = torch.zeros(1, 3, 64, 64)
@@ -38,7 +37,7 @@ def first_units(wide: ww.ChannelGraph, narrow: ww.ChannelGraph) -> np.ndarray:
 def check(model: nn.Module, inputs: Any, factor: float) -> None:
     """Widths, the way back, its costs, its shapes and its proof."""
     graph = ww.trace(model, inputs)
-    wide = Widen(factor).apply(model, Inputs.of(inputs))
+    wide = Widen(factor).apply(model, inputs)
     wide_graph = ww.trace(wide, inputs)
     expected = [
         (
@@ -89,7 +88,7 @@ def test_published_networks_can_be_widened_and_cut_back(build: Any) -> None:
 def test_a_factor_of_one_changes_nothing(case: Case) -> None:
     """Every tensor and every output is the same, bit for bit."""
     model, inputs = case.build(), case.example_inputs
-    same = Widen(1.0).apply(model, Inputs.of(inputs))
+    same = Widen(1.0).apply(model, inputs)
     pairs = zip(model.state_dict().values(), same.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
     outputs = zip(oracles.outputs(model, inputs), oracles.outputs(same, inputs), strict=True)
@@ -121,7 +120,7 @@ def test_whole_groups_are_repeated() -> None:
 def test_neighbours_of_one_unit_are_repeated_together() -> None:
     """The four channels that a pixel shuffle makes a pixel of are copied side by side."""
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2), nn.Conv2d(2, 3, 1))
-    wide = Widen(2.0).apply(model, Inputs.of(torch.zeros(1, 3, 4, 4)))
+    wide = Widen(2.0).apply(model, torch.zeros(1, 3, 4, 4))
     rows = [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]
     assert torch.equal(wide[0].weight, model[0].weight[rows])
     assert torch.equal(wide[2].weight, model[2].weight[:, [0, 0, 1, 1]])
@@ -142,7 +141,7 @@ def test_excluded_and_frozen_layers_stay() -> None:
     inputs = torch.zeros(1, 3, 4, 4)
     wide = ww.widen(model, inputs, 2, exclude="0*")
     assert [layer.out_channels for layer in wide] == [4, 10, 6]
-    wide = Widen(2.0, freeze=("1",)).apply(model, Inputs.of(inputs))
+    wide = Widen(2.0, freeze=("1",)).apply(model, inputs)
     assert [layer.out_channels for layer in wide] == [4, 5, 6]
     with pytest.raises(ww.errors.ConfigError, match="`exclude` names no axis"):
         ww.widen(model, inputs, 2, exclude=["layer7"])
@@ -160,6 +159,29 @@ def test_fresh_weights_are_drawn_at_the_new_width() -> None:
     bound = 1 / math.sqrt(256 * 9)
     assert 0.9 * bound < float(wide[2].weight.detach().abs().max()) <= bound
     assert torch.equal(wide[1].running_var, torch.ones(256))
+
+
+def test_the_constructor_draws_the_weights_where_it_is_known() -> None:
+    """With a factory, the spread of a layer is that of the network's own initialisation."""
+    build = torchvision.models.mobilenet_v2
+    model = build()
+    wide = ww.widen(model, IMAGE, 2, factory=build)
+    old, new = model.features[5].conv[2].weight, wide.features[5].conv[2].weight
+    # Kaiming's, by the number of outputs: half the variance at twice the width.
+    ratio = float(new.detach().std() / old.detach().std())
+    assert ratio == pytest.approx(2**-0.5, rel=0.05)
+
+
+def test_what_no_module_draws_is_repeated_and_said() -> None:
+    """Layer scales keep their values; everything else is fresh all the same."""
+    model = torchvision.models.convnext_tiny()
+    with torch.no_grad():
+        model.features[1][0].layer_scale.fill_(0.25)
+    with pytest.warns(UserWarning, match=r"(?s)repeated, not fresh.*factory="):
+        wide = ww.widen(model, IMAGE, 2)
+    assert wide.features[1][0].layer_scale.unique().tolist() == [0.25]
+    rows = wide.features[0][0].weight.detach().flatten(1)
+    assert len(rows.unique(dim=0)) == len(rows) == 192
 
 
 def test_a_network_without_weights_is_widened() -> None:
@@ -201,4 +223,5 @@ def test_a_rewrite_is_written_and_read_by_name() -> None:
     """Every field survives plain JSON values; fields that say nothing are not written."""
     full = Widen(1.5, exclude=("a*",), freeze=("b",), tie=(("c", "d"),))
     assert ww.rewrites.from_spec(ww.rewrites.to_spec(full)) == full
+    assert Widen(2.0, exclude="a*").exclude == ("a*",)
     assert ww.rewrites.to_spec(Widen(2.0)) == {"name": "widen", "factor": 2.0}

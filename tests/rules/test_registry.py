@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import widthwise as ww
-from widthwise.rules import Op, lookup, pass_through, register
+from widthwise.rules import Op, lookup, pass_through, register, registry
 
 
 @torch.library.custom_op("widthwise_rule_tests::swap_halves", mutates_args=())
@@ -41,7 +41,13 @@ def halves(op: Op) -> tuple:
     return (batch, channels, *space)
 
 
-def test_custom_operator_is_frozen_until_it_has_a_rule() -> None:
+@pytest.fixture
+def fresh_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+
+
+def test_custom_operator_is_frozen_until_it_has_a_rule(fresh_rules: None) -> None:
     """Registering a rule from outside the package frees the axis, and the proof passes."""
     net, image = Net(), torch.randn(1, 3, 4, 4)
     assert "has no rule" in str(ww.trace(net, image).axes["a"].frozen)
@@ -57,10 +63,20 @@ def test_pointwise_operators_need_no_rule_of_their_own() -> None:
     assert lookup(torch.ops.aten.gelu.default) is lookup(torch.ops.aten.add.Tensor)
 
 
-def test_overload_rule_wins_over_packet_rule() -> None:
-    """A rule for one overload is preferred to the rule for all of them."""
-    assert lookup(torch.ops.aten.alias.default) is pass_through
-    assert lookup(torch.ops.widthwise_rule_tests.swap_halves.default) in (halves, None)
+def test_overload_rule_wins_over_packet_rule(fresh_rules: None) -> None:
+    """A rule for one overload is preferred to the rule for all, whichever was registered last."""
+    packet = torch.ops.widthwise_rule_tests.swap_halves
+    register(packet.default)(halves)
+    register(packet)(pass_through)
+    assert lookup(packet.default) is halves
+
+
+def test_packet_rule_wins_over_the_rule_of_a_tag(fresh_rules: None) -> None:
+    """An operator that PyTorch calls pointwise may have a rule of its own."""
+    assert lookup(torch.ops.aten.gelu.default) is not halves
+    register(torch.ops.aten.gelu)(halves)
+    assert lookup(torch.ops.aten.gelu.default) is halves
+    assert lookup(torch.ops.aten.relu.default) is not halves
 
 
 @pytest.mark.parametrize("name", ["convolution", "addmm", "native_batch_norm", "cat", "view"])

@@ -92,6 +92,69 @@ def test_momentum_of_kept_units_survives_the_cut() -> None:
         assert torch.equal(momentum, expected[name]), name
 
 
+def test_factored_second_moments_are_cut_along_the_dims_they_have() -> None:
+    """Adafactor keeps a row and a column per weight; both go along, and the next step runs."""
+    model = network()
+    optimizer = torch.optim.Adafactor(model.parameters(), lr=0.01)
+    step(model, optimizer)
+    before = {key: value.clone() for key, value in optimizer.state[model[3].weight].items()}
+    assert before["row_var"].shape == (2, 8, 3, 1)
+    small, plan = cut(model)
+    ww.carry_optimizer(optimizer, model, small, plan)
+    after = optimizer.state[small[3].weight]
+    kept = plan.kept["0"]
+    assert torch.equal(after["row_var"], before["row_var"][:, kept])
+    assert torch.equal(after["col_var"], before["col_var"][:, kept])
+    step(small, optimizer)
+
+
+def test_factors_of_a_linear_layer_are_cut_along_one_dim_each() -> None:
+    """The row's factor has no columns, so a cut of columns leaves it as it is."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    optimizer = torch.optim.Adafactor(model.parameters(), lr=0.01)
+    inputs = torch.randn(4, 6)
+    model(inputs).square().mean().backward()
+    optimizer.step()
+    before = {key: value.clone() for key, value in optimizer.state[model[2].weight].items()}
+    plan = ww.plan(ww.trace(model, inputs), score=ww.scores.L1(), budget=ww.Macs(0.5))
+    small = ww.shrink(model, plan)
+    ww.carry_optimizer(optimizer, model, small, plan)
+    after = optimizer.state[small[2].weight]
+    assert torch.equal(after["row_var"], before["row_var"])
+    assert torch.equal(after["col_var"], before["col_var"][:, plan.kept["0"]])
+    small(inputs).square().mean().backward()
+    optimizer.step()
+
+
+class Sketch(torch.optim.Optimizer):
+    """Keeps a tensor per weight that says nothing about channels."""
+
+    def __init__(self, parameters) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                state.setdefault("sketch", torch.zeros(parameter.numel()))
+                state["sketch"] += parameter.grad.flatten()
+
+
+def test_state_that_cannot_be_cut_is_dropped_with_a_warning() -> None:
+    """Parameters that are narrowed start without; those that stay whole keep all of it."""
+    model = network()
+    optimizer = Sketch(model.parameters())
+    step(model, optimizer)
+    bias = optimizer.state[model[3].bias]["sketch"].clone()
+    small, plan = cut(model)
+    with pytest.warns(UserWarning, match=r"Sketch has for 0\.weight, 3\.weight cannot"):
+        ww.carry_optimizer(optimizer, model, small, plan)
+    assert small[0].weight not in optimizer.state
+    assert torch.equal(optimizer.state[small[3].bias]["sketch"], bias)
+    step(small, optimizer)
+
+
 def test_an_optimizer_of_something_else_is_refused_untouched() -> None:
     """The error says what to pass, and the optimizer keeps its parameters."""
     model = network()

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 import widthwise as ww
 from cases import BY_NAME
 from widthwise import prove
+from widthwise.network.inputs import Inputs
+from widthwise.shrinking.comparing import telling
 
 
 def cut(model: nn.Module, image: Tensor) -> tuple[ww.Plan, nn.Module]:
@@ -179,6 +181,15 @@ def test_a_constant_example_is_replaced_by_noise() -> None:
             small[0].weight.mul_(2)
         with pytest.raises(ww.errors.ProofError, match="`0`"):
             prove(model, small, plan)
+
+
+@pytest.mark.parametrize("constant", [200.0, -0.5])
+def test_noise_has_the_sign_and_the_size_of_a_constant_example(constant: float) -> None:
+    """It is drawn around the number that stands in for real values."""
+    inputs, drawn = telling(Inputs.of(torch.full((1, 3, 8, 8), constant)))
+    ratios = inputs.tensors[0] / constant
+    assert drawn
+    assert 0.5 <= float(ratios.min()) < 0.6 and 1.4 < float(ratios.max()) <= 1.5
 
 
 def test_a_plan_from_a_file_is_proven_on_inputs_that_are_passed(tmp_path: Path) -> None:

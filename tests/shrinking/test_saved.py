@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 import widthwise as ww
+from widthwise.cost import costs_of
 
 
 @pytest.fixture
@@ -41,25 +42,50 @@ def test_a_network_in_channels_last_is_saved(saved: tuple[Path, nn.Module], tmp_
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_shared_weights_are_saved_and_loaded(tmp_path: Path) -> None:
-    """A tensor with two names loads as one tensor again."""
+class Tied(nn.Module):
+    """A weight and a statistic under two names each."""
 
-    class Tied(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
-            self.b.weight = self.a.weight
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.b.weight = self.a.weight
+        self.a.register_buffer("shift", torch.randn(4))
+        self.b.register_buffer("shift", self.a.shift)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.c(self.b(self.a(x)))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.c(self.b(self.a(x) + self.a.shift) - self.b.shift)
 
+
+@pytest.fixture
+def tied(tmp_path: Path) -> tuple[Path, nn.Module]:
+    """A folder with a network that shares tensors, and that network."""
     model = Tied()
     graph = ww.trace(model, torch.zeros(1, 4))
     plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(1.0))
-    ww.save(ww.shrink(model, plan), plan, tmp_path)
-    again = ww.load(tmp_path, Tied)
+    small = ww.shrink(model, plan)
+    ww.save(small, plan, tmp_path / "tied")
+    return tmp_path / "tied", small
+
+
+def test_shared_weights_are_saved_and_loaded(tied: tuple[Path, nn.Module]) -> None:
+    """A tensor with two names loads as one tensor again, parameter or buffer."""
+    folder, small = tied
+    again = ww.load(folder, Tied)
+    assert again.b.weight is again.a.weight
+    assert again.b.shift is again.a.shift
+    assert [n for n, _ in again.named_parameters()] == [n for n, _ in small.named_parameters()]
+    assert sum(p.numel() for p in again.parameters()) == 34
     x = torch.randn(2, 4)
-    assert torch.equal(again(x), model(x))
+    assert torch.equal(again(x), small(x))
+
+
+def test_shared_weights_that_differ_in_the_file_are_refused(tied: tuple[Path, nn.Module]) -> None:
+    """What is one tensor in the network must be one in the file."""
+    folder, small = tied
+    small.b.weight = nn.Parameter(small.b.weight.detach() + 1)
+    ww.save(small, ww.Plan.load(folder / "plan.json"), folder)
+    with pytest.raises(ww.errors.RunError, match=r"a\.weight, b\.weight are one tensor"):
+        ww.load(folder, Tied)
 
 
 def test_buffers_outside_the_state_dict_are_rebuilt(tmp_path: Path) -> None:
@@ -114,3 +140,24 @@ def test_factory_of_another_network_is_refused(saved: tuple[Path, nn.Module]) ->
     """A factory that builds something else is refused by the plan."""
     with pytest.raises(ww.errors.PlanError, match="another network"):
         ww.load(saved[0], torchvision.models.resnet34)
+
+
+def test_a_widened_network_is_rebuilt_from_the_users_own_class(tmp_path: Path) -> None:
+    """The factory builds the network as it was: the plan widens it, cuts it, and takes weights."""
+    model = torchvision.models.mobilenet_v2().eval()
+    image = torch.zeros(1, 3, 32, 32)
+    full, widen = ww.trace(model, image), ww.rewrites.Widen(1.5)
+    wide = ww.widen(model, image, 1.5)
+    graph = ww.trace(wide, image)
+    draft = ww.plan(graph, score=ww.scores.Random(), budget=ww.Macs(0.5))
+    kept = draft.mask(graph)
+    plan = ww.Plan.of(graph, kept, before=[widen], full_cost=costs_of(full))
+    small = ww.shrink(wide, plan)
+    ww.save(small, plan, tmp_path)
+    again = ww.load(tmp_path, torchvision.models.mobilenet_v2).eval()
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(again(x), small.eval()(x))
+    assert ww.Plan.load(tmp_path / "plan.json").full_macs == full.macs()
+    # The user's own network, cut by the plan alone, has those shapes, too.
+    shapes = [p.shape for p in ww.shrink(model, ww.Plan.load(tmp_path / "plan.json")).parameters()]
+    assert shapes == [p.shape for p in small.parameters()]

@@ -73,10 +73,34 @@ def test_images_and_weights_have_the_memory_format_of_the_run(wanted: bool, tmp_
 
 
 def test_the_defaults_are_the_fast_ones() -> None:
-    """Bfloat16 and channels last, unless something else is asked for."""
+    """What is fastest on the machine, and channels last, unless something else is asked for."""
     hardware = HardwareConfig()
-    assert hardware.precision is Precision.bfloat16
+    assert hardware.precision is Precision.auto
     assert hardware.memory_format is torch.channels_last
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_is_bfloat16_only_where_the_hardware_has_it(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without instructions for it bfloat16 is emulated, slowly, so it is not chosen; said why."""
+    for name in dir(torch.cpu):
+        if name.startswith("_is_") and name.endswith("_supported"):
+            monkeypatch.setattr(torch.cpu, name, lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    hardware = HardwareConfig(accelerator="cpu")
+    expected = Precision.bfloat16 if has else Precision.float32
+    assert hardware.trainer_options()["precision"] == expected.lightning
+    with hardware.precision.autocast(torch.device("cpu")):
+        assert torch.is_autocast_enabled("cpu") is has
+    assert hardware.describe_precision().startswith(f"{expected.value} (auto: ")
+
+
+def test_what_was_asked_for_is_done() -> None:
+    """A precision that is named is used on any device."""
+    hardware = HardwareConfig(accelerator="cpu", precision=Precision.bfloat16)
+    assert hardware.trainer_options()["precision"] == "bf16-mixed"
+    assert hardware.describe_precision() == "bfloat16"
 
 
 def test_no_devices_are_refused() -> None:

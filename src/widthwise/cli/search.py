@@ -62,7 +62,11 @@ def run(arguments: Sequence[str]) -> int:
     run_folder = RunFolder(
         folder,
         config=plain(recipe),
-        environment=environment(shlex.join(command), threads=recipe.threads),
+        environment=environment(
+            shlex.join(command),
+            threads=recipe.threads,
+            precision=recipe.hardware.describe_precision(),
+        ),
         resume=given.resume,
     )
     progress = ConsoleProgress(quiet=not is_leader())
@@ -70,6 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with _stoppable(), progress:
             progress.note(f"Run folder: {folder}")
+            progress.note(f"Numbers: {recipe.hardware.describe_precision()}")
             from widthwise.recipes.job import SearchJob
 
             job = SearchJob(recipe, run_folder, progress)

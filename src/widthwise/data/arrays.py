@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -84,6 +85,44 @@ class Split:
         # One operation for all of them, and not `self.images[chosen]`, which copies value by value.
         chosen = torch.as_tensor(numbers)
         return self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
+
+
+class LateSplit:
+    """Images and their labels, in memory from when they are first needed.
+
+    Names and numbers of classes can then be had without waiting for all the images.
+
+    Args:
+        count: Number of images.
+        load: Called with a number of images; loads so many, from the first on.
+    """
+
+    def __init__(self, count: int, load: Callable[[int], Split]) -> None:
+        self.count = count
+        self.load = load
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def loaded(self) -> Split:
+        """All of it, loaded when it is first asked for."""
+        return self.load(self.count)
+
+    def first(self, count: int) -> Tensor:
+        """Give the first raw images, without loading the others.
+
+        Args:
+            count: How many; fewer come if there are not as many.
+
+        Returns:
+            Raw values, uint8. Shape ``[n, c, h, w]``.
+        """
+        return self.load(min(count, self.count)).images
+
+    def batch(self, numbers: Sequence[int], *, seed: int | None) -> Batch:
+        """Give some of the images and their labels; see `Split.batch`."""
+        return self.loaded.batch(numbers, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from widthwise.data.arrays import Batch, Split
+from widthwise.data.arrays import Batch, LateSplit, Split
 from widthwise.errors import ConfigError, DataError
 
 __all__ = ["Batch", "derived_seed", "eval_batches", "train_batches"]
@@ -207,6 +207,9 @@ def eval_batches(split: Numbered, *, batch_size: int, workers: int = 0) -> DataL
 
 
 def _loader(split: Numbered, sampler: Sampler[Wanted], workers: int) -> DataLoader[Any]:
+    if isinstance(split, LateSplit):
+        # Now, and not in the first step of training: it takes time, and may find damaged files.
+        split = split.loaded
     workers = 0 if isinstance(split, Split) else workers
     return Batches(
         BatchesOf(split),

@@ -7,9 +7,10 @@ re-sorted into class folders.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from widthwise.data.arrays import ImageClasses
+from widthwise.data.arrays import ImageClasses, LateSplit, Split
 from widthwise.data.decoding import FileItems, decode_all
 from widthwise.data.folders import class_files, labelled
 from widthwise.data.source import Source, damaged, download, missing, read_bytes
@@ -34,9 +35,10 @@ def load_tiny_imagenet(source: Source) -> ImageClasses:
 
     Returns:
         Splits of 100,000 and 10,000 images in 200 classes, in the order of their WordNet numbers.
+        The images are decoded when a batch is first asked for.
 
     Raises:
-        DataError: If it is not there or damaged.
+        DataError: If it is not there or its lists are damaged; for damaged images later.
     """
     folder = _find(source.folder)
     if folder is None and source.download:
@@ -61,17 +63,26 @@ def load_tiny_imagenet(source: Source) -> ImageClasses:
         test = _annotated(folder / "val", classes)
     else:
         test = labelled(_classes(folder / "val", classes), mode="RGB")
-    splits = [
-        decode_all(items, name=NAME, classes=len(classes), shape=SHAPE, threads=os.cpu_count() or 1)
-        for items in (train, test)
-    ]
     return ImageClasses(
-        train=splits[0],
-        test=splits[1],
+        train=_decoded_later(train, classes=len(classes)),
+        test=_decoded_later(test, classes=len(classes)),
         classes=_words(folder / "words.txt", classes),
         mean=MEAN,
         std=STD,
     )
+
+
+def _decoded_later(items: FileItems, *, classes: int) -> LateSplit:
+    def load(count: int) -> Split:
+        return decode_all(
+            replace(items, files=items.files[:count]),
+            name=NAME,
+            classes=classes,
+            shape=SHAPE,
+            threads=os.cpu_count() or 1,
+        )
+
+    return LateSplit(len(items), load)
 
 
 def _find(folder: Path) -> Path | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from widthwise.graph.equal_counts import balance
 from widthwise.graph.recording.ledger import PassLedger, Slot
-from widthwise.rules import Ids
+from widthwise.rules import Components, Ids, UnitNumbers
 
 OUTPUT = "network output"
 """Why the channels of outputs are frozen."""
@@ -35,6 +35,8 @@ class Axis:
     """Output channels of the producing layer that one unit takes."""
     frozen: str | None = None
     """Why no plan may touch it; None if it is free."""
+    floor: int = 1
+    """Fewest units that the network runs with, where the other axes are as narrow as they may."""
 
     @property
     def width(self) -> int:
@@ -50,11 +52,11 @@ class Units:
     channels of the image, the positions of an embedding) come last, belong to no axis, and stay.
     """
 
-    of_id: Ids
+    of_id: UnitNumbers
     count: int
     axes: dict[str, Axis]
-    slots: dict[str, tuple[Ids | None, ...]]
-    resized: dict[tuple[str, str], tuple[Ids | int, ...]]
+    slots: dict[str, tuple[UnitNumbers | None, ...]]
+    resized: dict[tuple[str, str], tuple[UnitNumbers | int, ...]]
 
 
 def solve(
@@ -101,14 +103,25 @@ def solve(
     back = np.argsort(number, kind="stable")
     why = [texts[reasons[back[span.start]]] for span in spans]
     axes = _name_axes(ledger, of_id, spans, why)
-    in_units = {
-        key: tuple(size if isinstance(size, int) else of_id[size] for size in sizes)
-        for key, sizes in {**ledger.resized, **resized}.items()
-    }
+    in_units = _remembered(ledger, of_id)
+    for key, sizes in {**ledger.resized, **resized}.items():
+        in_units[key] = tuple(size if isinstance(size, int) else of_id[size] for size in sizes)
     return Units(of_id, count, axes, _unit_slots(ledger, of_id, ranks), in_units)
 
 
-def _components(ledger: PassLedger, ties: list[tuple[Ids, Ids]]) -> Ids:
+def _remembered(
+    ledger: PassLedger, of_id: UnitNumbers
+) -> dict[tuple[str, str], tuple[UnitNumbers | int, ...]]:
+    """Return the remembered sizes that tell of one width, wherever they were looked up."""
+    found: dict[tuple[str, str], tuple[UnitNumbers | int, ...]] = {}
+    for key, places in ledger.remembered.items():
+        units = [of_id[ids] for ids in places if ids is not None]
+        if len(units) == len(places) and all(np.array_equal(units[0], one) for one in units):
+            found[key] = (units[0],)
+    return found
+
+
+def _components(ledger: PassLedger, ties: list[tuple[Ids, Ids]]) -> Components:
     """Number the connected components of tied ids, in the order of their first ids."""
     if ledger.components is None:
         ledger.components = _merge(ledger.id_count, ledger.ties)
@@ -120,7 +133,9 @@ def _components(ledger: PassLedger, ties: list[tuple[Ids, Ids]]) -> Ids:
     return _merge(int(known.max(initial=-1)) + 1, again)[known]
 
 
-def _merge(count: int, ties: list[tuple[Ids, Ids]]) -> Ids:
+def _merge(
+    count: int, ties: list[tuple[Ids, Ids]] | list[tuple[Components, Components]]
+) -> Components:
     """Number the connected components of the tied numbers below a count."""
     # Every component takes the lowest number among its neighbours, until all neighbours agree; each
     # round at least halves those that do not. SciPy's search takes more than twice as long.
@@ -137,8 +152,8 @@ def _merge(count: int, ties: list[tuple[Ids, Ids]]) -> Ids:
 
 
 def _reasons(
-    listed: list[tuple[Ids, str]], component: Ids, count: int
-) -> tuple[Ids, list[str | None]]:
+    listed: list[tuple[Ids, str]], component: Components, count: int
+) -> tuple[np.ndarray, list[str | None]]:
     """Return the number of the first reason that freezes each component, and the reasons."""
     texts: list[str | None] = list(dict.fromkeys(reason for _, reason in listed))
     numbers = {text: index for index, text in enumerate(texts)}
@@ -148,7 +163,9 @@ def _reasons(
     return reasons, [*texts, None]
 
 
-def _producers(ledger: PassLedger, component: Ids, count: int) -> tuple[Ids, Ids]:
+def _producers(
+    ledger: PassLedger, component: Components, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return, per component, the first weighted call that produces it and its place there."""
     event = np.full(count, -1)
     place = np.zeros(count, np.int64)
@@ -159,7 +176,9 @@ def _producers(ledger: PassLedger, component: Ids, count: int) -> tuple[Ids, Ids
     return event, place
 
 
-def _signatures(ledger: PassLedger, component: Ids, count: int, reasons: Ids) -> Ids:
+def _signatures(
+    ledger: PassLedger, component: Components, count: int, reasons: np.ndarray
+) -> np.ndarray:
     """Return a hash per component of the slots it appears in, how often, and why it is frozen."""
     random = np.random.default_rng(0)
     words = random.integers(1, 2**62, size=len(ledger.slots))
@@ -171,16 +190,18 @@ def _signatures(ledger: PassLedger, component: Ids, count: int, reasons: Ids) ->
 
 
 def _unit_slots(
-    ledger: PassLedger, of_id: Ids, ranks: dict[str, int]
-) -> dict[str, tuple[Ids | None, ...]]:
-    slots: dict[str, list[Ids | None]] = {name: [None] * rank for name, rank in ranks.items()}
+    ledger: PassLedger, of_id: UnitNumbers, ranks: dict[str, int]
+) -> dict[str, tuple[UnitNumbers | None, ...]]:
+    slots: dict[str, list[UnitNumbers | None]] = {
+        name: [None] * rank for name, rank in ranks.items()
+    }
     for slot in ledger.slots:
         slots[slot.tensor][slot.dim] = of_id[slot.start : slot.start + slot.length]
     return {name: tuple(dims) for name, dims in slots.items()}
 
 
 def _name_axes(
-    ledger: PassLedger, of_id: Ids, spans: list[slice], frozen: list[str | None]
+    ledger: PassLedger, of_id: UnitNumbers, spans: list[slice], frozen: list[str | None]
 ) -> dict[str, Axis]:
     """Name every axis after the layer that first produces it."""
     starts = np.array([slot.start for slot in ledger.slots] + [ledger.id_count])
@@ -188,7 +209,7 @@ def _name_axes(
     for number, span in enumerate(spans):
         axis_of_unit[span] = number
     axis_of = axis_of_unit[of_id]
-    makers: dict[int, tuple[Slot, Ids]] = {}
+    makers: dict[int, tuple[Slot, np.ndarray]] = {}
     for ids in ledger.produced:
         for number, place in _first_places(axis_of[ids]):
             if number in makers or ids[place] >= starts[-1]:
@@ -208,7 +229,7 @@ def _name_axes(
     return axes
 
 
-def _first_places(values: Ids) -> list[tuple[int, int]]:
+def _first_places(values: np.ndarray) -> list[tuple[int, int]]:
     """Return each value and where it occurs first, in order of values."""
     # Nearly always it is one value, which needs no sorting.
     if len(values) and bool((values == values[0]).all()):
@@ -217,7 +238,7 @@ def _first_places(values: Ids) -> list[tuple[int, int]]:
     return list(zip(found.tolist(), at.tolist(), strict=True))
 
 
-def _axes_in_slots(ledger: PassLedger, axis_of: Ids) -> Iterator[tuple[Slot, int]]:
+def _axes_in_slots(ledger: PassLedger, axis_of: np.ndarray) -> Iterator[tuple[Slot, int]]:
     """Yield every slot with the number of every axis in it, slot by slot."""
     starts = np.array([slot.start for slot in ledger.slots], np.int64)
     axis_of = axis_of[: ledger.parameter_ids]
@@ -231,7 +252,7 @@ def _axes_in_slots(ledger: PassLedger, axis_of: Ids) -> Iterator[tuple[Slot, int
             yield ledger.slots[slot], axis
 
 
-def _axis_name(slot: Slot, inside: Ids, taken: dict[str, Axis]) -> str:
+def _axis_name(slot: Slot, inside: np.ndarray, taken: dict[str, Axis]) -> str:
     # Parametrizations and weight_norm keep the parts of a weight under names of their own.
     base = re.sub(r"\.parametrizations\.(\w+)\.original\d*$", r".\1", slot.tensor)
     base = re.sub(r"\.weight(_[gv])?$", "", base)

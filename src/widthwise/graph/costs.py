@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from widthwise.rules import Ids
+from widthwise.rules import Ids, UnitNumbers
 
 
 @dataclass(frozen=True)
 class Cost:
-    """``coefficient x product over factors of the number of kept ids``."""
+    """``coefficient x product over factors of the number of kept indices``.
+
+    Factors are ids as a pass writes them down, and unit numbers in a graph.
+    """
 
     coefficient: int
-    factors: tuple[Ids, ...]
+    factors: tuple[Ids | UnitNumbers, ...]
 
 
 class CostTable:
@@ -31,7 +34,7 @@ class CostTable:
         from scipy.sparse import csr_array
 
         factors: dict[bytes, int] = {}
-        rows: list[Ids] = []
+        rows: list[UnitNumbers] = []
         # Terms that count the same factors are one term.
         merged: dict[tuple[int, ...], int] = {}
         for cost in costs:

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from widthwise.rules import Ids
+from widthwise.rules import Components, Ids
 
 
-def balance(component: Ids, parts: Iterable[tuple[Ids, Ids]]) -> Ids:
+def balance(component: Components, parts: Iterable[tuple[Ids, Ids]]) -> Components:
     """Join components so that any choice of them keeps equally many ids of both parts.
 
     What both parts hold equally often needs nothing. Of the rest, the first component of one part
@@ -25,6 +25,9 @@ def balance(component: Ids, parts: Iterable[tuple[Ids, Ids]]) -> Ids:
     Returns:
         The new component of every id.
     """
+    pairs = list(parts)
+    if not pairs:
+        return component
     joined = list(range(int(component.max(initial=-1)) + 1))
 
     def end(one: int) -> int:
@@ -33,7 +36,7 @@ def balance(component: Ids, parts: Iterable[tuple[Ids, Ids]]) -> Ids:
             one = joined[one]
         return one
 
-    for first, second in parts:
+    for first, second in pairs:
         ours, theirs = ([end(one) for one in component[part].tolist()] for part in (first, second))
         for one, other in _matched(*_surplus(ours, theirs)):
             # Others may have led these together, or further, already.

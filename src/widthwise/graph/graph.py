@@ -15,8 +15,10 @@ from widthwise.graph.axes import Axis, Units
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.costs import Cost, CostTable
 from widthwise.graph.recording.places import Place
+from widthwise.network.copying import walk
 from widthwise.network.inputs import Inputs
-from widthwise.rules import Ids
+from widthwise.network.narrowing import is_known_layer, repeats
+from widthwise.rules import UnitNumbers
 
 
 class ChannelGraph:
@@ -52,7 +54,7 @@ class ChannelGraph:
         readings: dict[Place, int],
         mixes: bool,
         notes: tuple[str, ...],
-        followed: tuple[tuple[str, str], ...],
+        unfollowed: tuple[tuple[str, list[UnitNumbers]], ...],
         constraints: Constraints,
     ) -> None:
         self._model = weakref.ref(model)
@@ -61,13 +63,19 @@ class ChannelGraph:
         self.axes: Mapping[str, Axis] = MappingProxyType(units.axes)
         self.unit_count = units.count
         self.resized = MappingProxyType(units.resized)
-        self.slots: Mapping[str, tuple[Ids | None, ...]] = MappingProxyType(units.slots)
+        self.slots: Mapping[str, tuple[UnitNumbers | None, ...]] = MappingProxyType(units.slots)
         self.mixes = mixes
         self.notes = notes
         self.readings = readings
         self.consumers = MappingProxyType(dict(consumers))
         self.constraints = constraints
-        self._followed = followed
+        self._unfollowed = unfollowed
+        modules = dict(walk(model))
+        self._of_users = [
+            (path, attribute)
+            for (path, attribute), sizes in units.resized.items()
+            if not is_known_layer(modules[path]) and repeats(modules[path], attribute, sizes)
+        ]
         self._macs = macs
         self._activations = activations
         self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
@@ -174,13 +182,16 @@ class ChannelGraph:
         return costs
 
     def smallest(self) -> np.ndarray:
-        """Return the mask that keeps one unit of every free axis, and all that is frozen."""
+        """Return the mask that keeps the fewest units of every free axis, and all that is frozen.
+
+        One unit, or the axis' `floor`, where the code does not run with fewer.
+        """
         mask = ~self.free
         for axis in self.axes.values():
-            mask[axis.units.start] = True
+            mask[axis.units.start : axis.units.start + axis.floor] = True
         return mask
 
-    def rewrites(self, kept: np.ndarray) -> dict[str, tuple[int, ...]]:
+    def attributes(self, kept: np.ndarray) -> dict[str, tuple[int, ...]]:
         """Return the attributes of the user's modules that a plan changes, with their new values.
 
         Sizes that code keeps in attributes (``self.head_size``) have to follow widths. Those of
@@ -193,13 +204,30 @@ class ChannelGraph:
             New values by dotted name; one value for an integer, several for a tuple.
         """
         found = {}
-        for path, attribute in self._followed:
+        for path, attribute in self._of_users:
             sizes = self.resized[path, attribute]
             counts = [size if isinstance(size, int) else int(kept[size].sum()) for size in sizes]
             full = [size if isinstance(size, int) else len(size) for size in sizes]
             if counts != full:
                 found[f"{path}.{attribute}".strip(".")] = tuple(counts)
         return found
+
+    def stale(self, kept: np.ndarray) -> tuple[str, ...]:
+        """Return attributes that may tell of a width which a plan changes, and stay as they are.
+
+        No forward reads them, and nothing says which width they tell of; it may be another one.
+
+        Args:
+            kept: Which units stay, bool, shape ``[units]``.
+
+        Returns:
+            Dotted names.
+        """
+        return tuple(
+            name
+            for name, places in self._unfollowed
+            if not all(bool(kept[units].all()) for units in places)
+        )
 
     def report(self) -> str:
         """Return the pre-flight report: axes, ties, shares of MACs, what is frozen and why."""

@@ -38,7 +38,7 @@ def report(graph: ChannelGraph, *, width: int = 120) -> str:
             str(axis.unit_size),
             _tied(axis),
             f"{mac_share(graph, axis, total):.1%}",
-            axis.frozen or ("free" if axis.width > 1 else "one unit, which has to stay"),
+            axis.frozen or _freedom(axis),
         )
     smallest = graph.macs(graph.smallest())
     console = Console(file=io.StringIO(), width=width, color_system=None)
@@ -47,7 +47,7 @@ def report(graph: ChannelGraph, *, width: int = 120) -> str:
         f"{total:,} MACs and {graph.params():,} parameters for one input; "
         f"{sum(axis.frozen is None for axis in graph.axes.values())} of {len(graph.axes)} axes "
         f"are free.\n"
-        f"The narrowest plan (one unit per free axis) costs {smallest:,} MACs "
+        f"The narrowest plan ({_least(graph)}) costs {smallest:,} MACs "
         f"({smallest / max(total, 1):.1%})."
     )
     for note in graph.notes:
@@ -55,6 +55,18 @@ def report(graph: ChannelGraph, *, width: int = 120) -> str:
     text = console.file
     assert isinstance(text, io.StringIO)
     return text.getvalue().rstrip()
+
+
+def _freedom(axis: Axis) -> str:
+    if axis.width == 1:
+        return "one unit, which has to stay"
+    return f"free, at least {axis.floor}" if axis.floor > 1 else "free"
+
+
+def _least(graph: ChannelGraph) -> str:
+    """Say how many units the narrowest plan keeps."""
+    floors = sum(axis.floor > 1 for axis in graph.axes.values())
+    return "one unit per free axis" + (f", more on {floors} that need them" if floors else "")
 
 
 def mac_share(graph: ChannelGraph, axis: Axis, total: int) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,17 +16,30 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.graph.axes import Units
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.costs import Cost
+from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.loop import settle
-from widthwise.graph.dry_run.study import ForwardError, Pass, Study
+from widthwise.graph.dry_run.study import Study
 from widthwise.graph.graph import ChannelGraph
 from widthwise.graph.recording.attention import plain_attention
-from widthwise.graph.recording.values import ImaginedValues, NoValues, RealValues, ValueReadError
+from widthwise.graph.recording.passes import ForwardError, Pass
+from widthwise.graph.recording.remembered import unfollowed
+from widthwise.graph.recording.values import (
+    ImaginedValues,
+    NoValues,
+    RealValues,
+    ValueReadError,
+    Values,
+)
 from widthwise.network.copying import copy_module, named_tensors, to_meta
 from widthwise.network.inputs import Inputs
-from widthwise.rules import Ids
+from widthwise.rules import UnitNumbers
+
+_OF_META_TENSORS = re.compile(
+    r"\b[mM]eta (?:tensor|device|kernel)|'[mM]eta' (?:device|backend)|\bdevices?\b[^.\n]*\bmeta\b"
+)
+"""What PyTorch says of a tensor without values; the user's own words may have "meta" in them."""
 
 
 def trace(
@@ -38,11 +52,20 @@ def trace(
     """Find out which channels of a network are tied together.
 
     The forward runs once on the meta device, where tensors have shapes but no values, and then
-    again with every axis narrowed, until what cannot be narrowed is frozen. Values that a forward
-    chooses by are imagined (a mask keeps everything); where that does not serve, it is run on real
-    tensors. The model is left exactly as it was: the passes run on a copy without weights, in
-    evaluation mode and with one input of the batch, so the graph does not depend on the model's
-    mode, on the batch size or on whether its weights exist.
+    again with every axis narrowed, until what cannot be narrowed is frozen; at last with every axis
+    as narrow as it may get. Values that a forward chooses by are imagined (a mask keeps
+    everything); where that does not serve, it is run on real tensors. The model is left exactly as
+    it was: the passes run on a copy without weights, in evaluation mode and with one input of the
+    batch, so the graph does not depend on the model's mode, on the batch size or on whether its
+    weights exist.
+
+    While it runs, some state of the whole process is another, and put back at the end, also after
+    an exception: warnings are silent, attention is computed by plain operators
+    (`torch.backends.mha` and `sdpa_kernel`), two hooks watch every module's forward
+    (`register_module_forward_hook`), and the garbage collector leaves alone what was there before
+    (`gc.freeze`, unless somebody else has used it). Random states of Python, NumPy and of torch on
+    the CPU are as they were afterwards. Another thread that runs modules meanwhile computes the
+    same, but may be slower, go unwarned, and draw numbers that are drawn again.
 
     Args:
         model: Any module, on any device, also ``meta``.
@@ -72,18 +95,19 @@ def trace(
     inputs = Inputs.of(example_inputs)
     constraints = Constraints.of(freeze, tie)
     with _undisturbed():
-        study = _open_study(model, inputs, constraints)
-        units, rescales = settle(study)
-        return _to_graph(model, inputs, study, units, rescales=rescales)
+        study, notes = _open_study(model, inputs, constraints)
+        return _to_graph(model, inputs, settle(study), constraints, notes)
 
 
-def _open_study(model: nn.Module, inputs: Inputs, constraints: Constraints) -> Study:
-    """Make the first recording: without values if that serves, else with imagined or real ones."""
+def _open_study(
+    model: nn.Module, inputs: Inputs, constraints: Constraints
+) -> tuple[Study, list[str]]:
+    """Make the first recording, without values if that serves; and notes for the report."""
     kind = type(model).__name__
     twin, bare = copy_module(model, to_meta), inputs.to_meta()
-    first = _attempt(Study([], NoValues, constraints), twin, bare)
+    first = _begun(twin, bare, NoValues, constraints)
     if isinstance(first, Study):
-        return first
+        return first, []
     if not _needs_values(first.error):
         raise errors.forward_failed(
             kind, first.path, inputs.describe(), first.error
@@ -95,77 +119,78 @@ def _open_study(model: nn.Module, inputs: Inputs, constraints: Constraints) -> S
         note = f"traced with imagined values, as if every element were chosen: {where}"
         led: list[Study] = []
         for holds in (True, False):
-            study = Study([], partial(ImaginedValues, holds=holds), constraints, [note])
-            imagined = _attempt(study, twin, bare)
+            values = partial(ImaginedValues, holds=holds)
+            imagined = _begun(twin, bare, values, constraints)
             # Imagination may lead past some layers, or nowhere.
             if isinstance(imagined, Study):
                 if not imagined.unused:
-                    return imagined
+                    return imagined, [note]
                 led.append(imagined)
         if led and without_weights:
-            return min(led, key=lambda study: len(study.unused))
+            return min(led, key=lambda study: len(study.unused)), [note]
     if without_weights:
         raise errors.meta_unsupported(kind, first.path, first.error) from first.error
     real = copy_module(model, lambda _, tensor: tensor.detach().clone())
     device = next((tensor.device for _, tensor in named_tensors(real)), torch.device("cpu"))
     given = inputs.map(lambda tensor: _real(tensor).to(device))
     note = f"traced on real tensors: {where}"
-    last = _attempt(Study([], RealValues, constraints, [note]), real, given)
+    last = _begun(real, given, RealValues, constraints)
     if isinstance(last, Study):
-        return last
+        return last, [note]
     raise errors.forward_failed(kind, last.path, inputs.describe(), last.error) from last.error
 
 
-def _attempt(study: Study, twin: nn.Module, inputs: Inputs) -> Study | ForwardError:
+def _begun(
+    twin: nn.Module, inputs: Inputs, values: Callable[[], Values], constraints: Constraints
+) -> Study | ForwardError:
     """Record one input of the batch, or the inputs as given, in case they are no batch."""
-    batch = inputs.batch
-    last: ForwardError | None = None
-    for sample in [inputs] if batch in (None, 1) else [inputs.with_batch(1), inputs]:
-        study.passes = [Pass(twin, sample, training=False)]
+    for sample in [inputs] if inputs.batch in (None, 1) else [inputs.with_batch(1), inputs]:
         try:
-            study.record()
-            return _with_training_pass(study)
+            return _with_training_pass(Study([Pass(twin, sample)], values, constraints))
         except ForwardError as failure:
             last = failure
-    assert last is not None
     return last
 
 
 def _real(tensor: Tensor) -> Tensor:
     if not tensor.is_meta:
         return tensor.detach()
-    noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0))
+    # Whatever the default device is, the generator is on the CPU.
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    noise = torch.randn(tensor.shape, generator=generator, device="cpu")
     return noise.to(tensor.dtype)
 
 
 def _needs_values(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError | ValueReadError) or "meta" in str(error).lower()
+    return isinstance(error, NotImplementedError | ValueReadError) or bool(
+        _OF_META_TENSORS.search(str(error))
+    )
 
 
 def _with_training_pass(study: Study) -> Study:
     # Auxiliary heads, which only training uses, read features of the trunk: they must be narrowed
     # with it.
-    first = study.passes[0]
     if not study.unused:
         return study
+    first = study.passes[0]
     # Batch normalisation refuses to train on one value per channel.
-    inputs = first.inputs.with_batch(2)
-    study.passes.append(Pass(first.twin, inputs, training=True))
     try:
-        study.record()
+        return study.with_pass(Pass(first.twin, first.inputs.with_batch(2), training=True))
     except ForwardError:
-        study.passes.pop()
-        study.record()
-    return study
+        return study
 
 
 def _to_graph(
-    model: nn.Module, inputs: Inputs, study: Study, units: Units, *, rescales: bool
+    model: nn.Module,
+    inputs: Inputs,
+    settled: Attempt,
+    constraints: Constraints,
+    notes: Sequence[str],
 ) -> ChannelGraph:
-    ledger = study.ledger
+    units, recording, ledger = settled.units, settled.recording, settled.recording.ledger
 
     def in_units(costs: list[Cost]) -> list[Cost]:
-        converted: dict[int, Ids] = {}
+        converted: dict[int, UnitNumbers] = {}
         return [
             Cost(
                 cost.coefficient,
@@ -188,16 +213,16 @@ def _to_graph(
         model,
         inputs,
         units,
-        macs=in_units(study.recording.macs),
-        activations=in_units(study.recording.activations),
+        macs=in_units(recording.macs),
+        activations=in_units(recording.activations),
         consumers=consumers,
-        readings=dict(study.assumptions.readings),
+        readings=dict(settled.assumptions.readings),
         # What a masked network sums over is zero there: nothing depends on whether it exists.
-        mixes=rescales
+        mixes=settled.rescales
         or any(bool((free[units.of_id[ids]] & ~consumed[ids]).any()) for ids in ledger.mixed),
-        notes=tuple(study.notes),
-        followed=tuple(study.assumptions.resized(study.recording.siblings)),
-        constraints=study.constraints,
+        notes=tuple(notes),
+        unfollowed=tuple(unfollowed(model, units.slots, units.resized)),
+        constraints=constraints,
     )
 
 

@@ -212,7 +212,7 @@ def _run_folder(folder: Path) -> ModelSpec:
 
     plan = Plan.load(folder / "plan.json")
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())["model"]
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
         full, options = resolve(config["name"]), config["options"]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -15,9 +15,25 @@ from torch import Tensor, nn
 from widthwise import errors
 
 
+def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what `model.named_modules()` yields, in the same order, in a fraction of the time."""
+    seen = set()
+    ahead: list[tuple[str, nn.Module]] = [("", model)]
+    while ahead:
+        path, module = ahead.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield path, module
+        outer = path and f"{path}."
+        for name, child in reversed(module._modules.items()):
+            if child is not None:
+                ahead.append((f"{outer}{name}", child))
+
+
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield every parameter and then every buffer once, with its first name."""
-    modules = list(model.named_modules())
+    modules = list(walk(model))
     for table in ("_parameters", "_buffers"):
         seen = set()
         for path, module in modules:
@@ -47,8 +63,10 @@ def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn
         if isinstance(tensor, nn.Parameter) and not isinstance(new, nn.Parameter):
             new = nn.Parameter(new, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = new
-    for module in model.modules():
+    for _, module in walk(model):
         for value in vars(module).values():
+            if type(value) in _TENSORLESS:
+                continue
             # deepcopy refuses results of autograd, such as what `weight_norm` leaves behind.
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
@@ -60,6 +78,9 @@ def copy_module(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn
 
 _CONSTANTS = frozenset({type(None), bool, int, float, str, type, FunctionType})
 _CONTAINERS = frozenset({OrderedDict, dict, list, set})
+_TENSORLESS = _CONSTANTS | _CONTAINERS
+_TABLES = frozenset(key for key, value in vars(nn.Module()).items() if type(value) in _CONTAINERS)
+"""What every module has of its own: tables of parameters, of modules, and a dozen of hooks."""
 
 
 class _Copier:
@@ -79,7 +100,6 @@ class _Copier:
             return known
         new: Any
         if kind in _CONTAINERS and not value:
-            # Every module holds a dozen tables of hooks.
             new = memo[id(value)] = kind()
         elif kind is tuple and _CONSTANTS.issuperset(map(type, value)):
             return value
@@ -92,10 +112,14 @@ class _Copier:
             new.extend([self.copy(item) for item in value])
         elif isinstance(value, nn.Module) and self._is_plain(value):
             new = memo[id(value)] = kind.__new__(kind)
-            state = {
-                key: item if type(item) in _CONSTANTS else self.copy(item)
-                for key, item in vars(value).items()
-            }
+            state = {}
+            for key, item in vars(value).items():
+                if type(item) in _CONSTANTS:
+                    state[key] = item
+                elif key in _TABLES and type(item) in _CONTAINERS and not item:
+                    state[key] = type(item)()
+                else:
+                    state[key] = self.copy(item)
             if kind.__setstate__ is nn.Module.__setstate__:
                 # That only adds what files of old versions lack.
                 vars(new).update(state)

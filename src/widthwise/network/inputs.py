@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from widthwise.network.spec import from_spec, to_spec
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -73,40 +75,27 @@ class Inputs:
         return model(*self.args, **self.kwargs)
 
     def to_spec(self) -> dict[str, Any]:
-        """Return a JSON description: nested lists and dicts with a shape and dtype per tensor."""
+        """Return a JSON description: a shape and a dtype per tensor, other values as they are."""
         return {
-            "args": [_to_spec(arg) for arg in self.args],
-            "kwargs": {name: _to_spec(value) for name, value in self.kwargs.items()},
+            "args": [to_spec(arg) for arg in self.args],
+            "kwargs": {name: to_spec(value) for name, value in self.kwargs.items()},
         }
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> Inputs:
-        """Build inputs from `to_spec`: seeded noise for floats, zeros for integers."""
-        generator = torch.Generator().manual_seed(0)
+        """Build inputs from `to_spec`: seeded noise for floats, zeros for integers.
+
+        Args:
+            spec: What `to_spec` returned, or what JSON made of it.
+
+        Returns:
+            The inputs, on the CPU.
+
+        Raises:
+            PlanError: If a value is of a class that a file cannot hold.
+        """
+        generator = torch.Generator(device="cpu").manual_seed(0)
         return cls(
-            tuple(_from_spec(arg, generator) for arg in spec["args"]),
-            {name: _from_spec(value, generator) for name, value in spec["kwargs"].items()},
+            tuple(from_spec(arg, generator) for arg in spec["args"]),
+            {name: from_spec(value, generator) for name, value in spec["kwargs"].items()},
         )
-
-
-def _to_spec(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-    if isinstance(value, list | tuple):
-        return {"list": [_to_spec(item) for item in value]}
-    if isinstance(value, dict):
-        return {"dict": {str(key): _to_spec(item) for key, item in value.items()}}
-    return {"value": value}
-
-
-def _from_spec(spec: Any, generator: torch.Generator) -> Any:
-    if "shape" in spec:
-        dtype = getattr(torch, spec["dtype"])
-        if dtype.is_floating_point:
-            return torch.randn(spec["shape"], generator=generator).to(dtype)
-        return torch.zeros(spec["shape"], dtype=dtype)
-    if "list" in spec:
-        return [_from_spec(item, generator) for item in spec["list"]]
-    if "dict" in spec:
-        return {key: _from_spec(item, generator) for key, item in spec["dict"].items()}
-    return spec["value"]

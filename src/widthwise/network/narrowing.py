@@ -6,16 +6,17 @@ An index may be left out, which narrows, or be taken several times, which widens
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from widthwise.network.copying import copy_module
-from widthwise.rules import Ids
+from widthwise.network.copying import copy_module, walk
+from widthwise.rules import UnitNumbers
 
 
-def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
+def narrow_tensor(tensor: Tensor, kept: tuple[np.ndarray | None, ...]) -> Tensor:
     """Select indices along each dim of a tensor.
 
     Args:
@@ -41,8 +42,8 @@ def narrow_tensor(tensor: Tensor, kept: tuple[Ids | None, ...]) -> Tensor:
 
 def narrow_module(
     model: nn.Module,
-    slots: Mapping[str, tuple[Ids | None, ...]],
-    resized: Mapping[tuple[str, str], tuple[Ids | int, ...]],
+    slots: Mapping[str, tuple[UnitNumbers | None, ...]],
+    resized: Mapping[tuple[str, str], tuple[UnitNumbers | int, ...]],
     kept: np.ndarray,
 ) -> nn.Module:
     """Copy a module at kept units, with the integer attributes of known layers brought in line.
@@ -51,6 +52,7 @@ def narrow_module(
         model: The full module; not changed.
         slots: Per tensor and dim, the unit of every index; see `ChannelGraph.slots`.
         resized: Sizes that attributes repeat, per module path and attribute, in units or constant.
+            The attribute may be inside of another: ``feature_info.3.num_chs``.
         kept: Which units stay: bool, shape ``[units]``. Or how often each is taken: integers.
 
     Returns:
@@ -66,8 +68,7 @@ def narrow_module(
         return new.clone() if new.data_ptr() == tensor.data_ptr() and not new.is_meta else new
 
     new = copy_module(model, change)
-    olds = dict(model.named_modules())
-    news = dict(new.named_modules())
+    olds, news = dict(walk(model)), dict(walk(new))
     for (path, attribute), sizes in resized.items():
         _resize(news[path], attribute, sizes, kept)
     for name, module in news.items():
@@ -75,7 +76,7 @@ def narrow_module(
     return new
 
 
-def taken(units: Ids, kept: np.ndarray) -> Ids:
+def taken(units: UnitNumbers, kept: np.ndarray) -> np.ndarray:
     """Return the indices to take along a dim.
 
     Args:
@@ -87,23 +88,83 @@ def taken(units: Ids, kept: np.ndarray) -> Ids:
         are repeated as a whole, so that every part of the dim stays where it was.
     """
     if kept.dtype == bool:
-        return np.flatnonzero(kept[units])
+        return kept[units].nonzero()[0]
     runs = np.split(np.arange(len(units)), np.flatnonzero(np.diff(units)) + 1)
     parts = [np.tile(run, kept[units[run[0]]]) for run in runs if len(run)]
     return np.concatenate(parts) if parts else np.arange(0)
 
 
+def repeats(module: nn.Module, attribute: str, sizes: tuple[UnitNumbers | int, ...]) -> bool:
+    """Tell whether an attribute of a module holds the full counts of sizes.
+
+    Args:
+        module: Not changed.
+        attribute: Its name; names and keys with dots between them for one inside of another.
+        sizes: Units or constants; one for an integer, several for a tuple or a list.
+
+    Returns:
+        Whether it does; no, if there is no such attribute.
+    """
+    return _repeats(_held(*_holder(module, attribute)), sizes)
+
+
+def _repeats(value: Any, sizes: tuple[UnitNumbers | int, ...]) -> bool:
+    full = tuple(size if isinstance(size, int) else len(size) for size in sizes)
+    return value == full[0] if isinstance(value, int) else _is_row(value) and tuple(value) == full
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, tuple | list)
+
+
 def _resize(
-    module: nn.Module, attribute: str, sizes: tuple[Ids | int, ...], kept: np.ndarray
+    module: nn.Module, attribute: str, sizes: tuple[UnitNumbers | int, ...], kept: np.ndarray
 ) -> None:
     """Set an attribute to the counts taken, if it holds the full ones. Changes `module`."""
-    full = tuple(size if isinstance(size, int) else len(size) for size in sizes)
+    holder, name = _holder(module, attribute)
+    value = _held(holder, name)
+    if not _repeats(value, sizes):
+        return
     now = tuple(size if isinstance(size, int) else int(kept[size].sum()) for size in sizes)
-    value = getattr(module, attribute, None)
-    if value == full[0]:
-        setattr(module, attribute, now[0])
-    elif isinstance(value, tuple | list) and tuple(value) == full:
-        setattr(module, attribute, type(value)(now))
+    new = type(value)(now) if _is_row(value) else now[0]
+    if isinstance(holder, dict):
+        holder[name] = new
+    else:
+        setattr(holder, name, new)
+
+
+def _holder(module: nn.Module, attribute: str) -> tuple[Any, str]:
+    *outer, name = attribute.split(".")
+    holder: Any = module
+    for one in outer:
+        holder = _held(holder, one)
+    return holder, name
+
+
+def _held(holder: Any, name: str) -> Any:
+    """Return an attribute, an item of a list by its number, or a value of a dict; else None."""
+    if isinstance(holder, list | tuple):
+        return holder[int(name)]
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+
+
+_KNOWN = (
+    nn.modules.conv._ConvNd,
+    nn.Linear,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.Embedding,
+    nn.PReLU,
+    nn.RNNBase,
+    nn.MultiheadAttention,
+)
+
+
+def is_known_layer(module: nn.Module) -> bool:
+    """Tell whether a module is a layer of PyTorch's, or derived from one whose sizes are known."""
+    return isinstance(module, _KNOWN) or type(module).__module__.startswith("torch.nn.")
 
 
 def update_attributes(new: nn.Module, old: nn.Module) -> None:

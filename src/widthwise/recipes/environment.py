@@ -17,12 +17,13 @@ from widthwise._version import __version__
 _PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scipy", "scikit-learn", "timm")
 
 
-def environment(command: str, *, threads: int | None) -> dict[str, Any]:
+def environment(command: str, *, threads: int | None, precision: str) -> dict[str, Any]:
     """Describe where a run runs.
 
     Args:
         command: The command line that started it.
         threads: CPU threads it asked for; None for all there are.
+        precision: Numbers it computes in.
 
     Returns:
         Plain values for environment.json.
@@ -38,6 +39,7 @@ def environment(command: str, *, threads: int | None) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads or torch.get_num_threads(),
+        "precision": precision,
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 

@@ -209,6 +209,7 @@ def _environment(record: RunRecord) -> str:
         "Packages": packages,
         "Processor": f"{known['processor']}, threads: {known['threads']}",
         "Accelerator": known["accelerator"] or "none",
+        "Precision": known.get("precision", "not recorded"),
         "System": known["system"],
         "Started": known["started"],
     }

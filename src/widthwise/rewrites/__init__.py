@@ -1,7 +1,19 @@
 """What is done to a network before it is traced: one rewrite per file, registered by name."""
 
 from widthwise.rewrites.base import Rewrite
+from widthwise.rewrites.decompose import Decompose, Kind
+from widthwise.rewrites.drop import Drop
 from widthwise.rewrites.registry import from_spec, register, to_spec
 from widthwise.rewrites.widen import Widen, widen
 
-__all__ = ["Rewrite", "Widen", "from_spec", "register", "to_spec", "widen"]
+__all__ = [
+    "Decompose",
+    "Drop",
+    "Kind",
+    "Rewrite",
+    "Widen",
+    "from_spec",
+    "register",
+    "to_spec",
+    "widen",
+]

@@ -7,8 +7,6 @@ from typing import Any, ClassVar, Protocol, Self
 
 from torch import nn
 
-from widthwise.network.inputs import Inputs
-
 
 class Rewrite(Protocol):
     """A small frozen record that turns a network into another ordinary network.
@@ -21,24 +19,24 @@ class Rewrite(Protocol):
     name: ClassVar[str]
     """Key in a plan file."""
 
-    def apply(self, model: nn.Module, inputs: Inputs) -> nn.Module:
+    def apply(self, model: nn.Module, inputs: Any) -> nn.Module:
         """Return the rewritten network; ``model`` is not changed. Both may be on the meta device.
 
         Args:
             model: The network.
-            inputs: Example inputs, for rewrites that have to trace.
+            inputs: Example inputs, as for `trace`, for rewrites that have to run the network.
 
         Returns:
             A new network that shares no memory with ``model``.
         """
         ...
 
-    def reference(self, model: nn.Module, inputs: Inputs) -> nn.Module | None:
+    def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
         """Return a network that the rewritten one must equal; None if it computes another function.
 
         Args:
             model: The network before the rewrite; not changed.
-            inputs: Example inputs.
+            inputs: Example inputs, as for `trace`.
 
         Returns:
             The network to compare with, which may be ``model`` itself.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,9 +16,11 @@ from widthwise import errors
 from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.names import matching
 from widthwise.graph.recording.attention import plain_attention
-from widthwise.network.copying import copy_module, to_meta
+from widthwise.network.copying import copy_module, named_tensors, to_meta
+from widthwise.network.initialisation import Build, draw_fresh
 from widthwise.network.inputs import Inputs
 from widthwise.network.narrowing import narrow_module
+from widthwise.rewrites.modules import names
 from widthwise.rewrites.registry import register
 
 
@@ -51,23 +54,26 @@ class Widen:
 
     name: ClassVar[str] = "widen"
     factor: float
-    exclude: tuple[str, ...] = ()
-    freeze: tuple[str, ...] = ()
-    tie: tuple[tuple[str, ...], ...] = ()
+    exclude: Sequence[str] = ()
+    freeze: Sequence[str] = ()
+    tie: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude", names(self.exclude))
+        object.__setattr__(self, "freeze", names(self.freeze))
+        object.__setattr__(self, "tie", tuple(tuple(group) for group in self.tie))
         if not 1 <= self.factor < math.inf:
             raise errors.ConfigError(
                 f"A network is widened by a factor of at least 1, got {self.factor!r}.\n"
                 "Hint: a plan makes it narrower; see `widthwise.plan`."
             )
 
-    def apply(self, model: nn.Module, inputs: Inputs) -> nn.Module:
+    def apply(self, model: nn.Module, inputs: Any) -> nn.Module:
         """Return the wide network; ``model`` is not changed.
 
         Args:
             model: The network, with or without weights.
-            inputs: Example inputs; the network is traced.
+            inputs: Example inputs, as for `trace`; the network is traced.
 
         Returns:
             A network of the same class whose weights are repeated.
@@ -76,6 +82,7 @@ class Widen:
             TraceError: If the network cannot be traced, or its code does not run at these widths.
             ConfigError: If a name to exclude matches no axis.
         """
+        inputs = Inputs.of(inputs)
         graph = trace(model, inputs, freeze=self.freeze, tie=self.tie)
         wide = narrow_module(model, graph.slots, graph.resized, self._times(graph))
         failure = _failure(wide, inputs)
@@ -84,7 +91,7 @@ class Widen:
             raise errors.not_widened(type(model).__name__, self.factor, failure) from failure
         return wide
 
-    def reference(self, model: nn.Module, inputs: Inputs) -> None:
+    def reference(self, model: nn.Module, inputs: Any) -> None:
         """Return None: a wide network computes another function."""
 
     def to_spec(self) -> dict[str, Any]:
@@ -99,8 +106,7 @@ class Widen:
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Widen:
         """Build it from what `to_spec` returned."""
-        values = {key: _tuples(value) for key, value in spec.items()}
-        return cls(**values)
+        return cls(**spec)
 
     def _times(self, graph: ChannelGraph) -> np.ndarray:
         """Return how often every unit is taken. Integers, shape ``[units]``."""
@@ -112,10 +118,6 @@ class Widen:
                 each, more = divmod(wide, axis.width)
                 times[axis.units] = each + (np.arange(axis.width) < more)
         return times
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _failure(model: nn.Module, inputs: Inputs) -> Exception | None:
@@ -130,7 +132,12 @@ def _failure(model: nn.Module, inputs: Inputs) -> Exception | None:
 
 
 def widen(
-    model: nn.Module, example_inputs: Any, factor: float, *, exclude: Iterable[str] = ()
+    model: nn.Module,
+    example_inputs: Any,
+    factor: float,
+    *,
+    exclude: Iterable[str] = (),
+    factory: Build | None = None,
 ) -> nn.Module:
     """Return a network that is ``factor`` times as wide everywhere, with fresh weights.
 
@@ -141,15 +148,19 @@ def widen(
         example_inputs: A tensor, a tuple of inputs, or a dict of keyword inputs.
         factor: At least 1; widths are rounded.
         exclude: Names or globs of axes that stay as wide as they are.
+        factory: Builds ``model``; its constructor then draws the weights at the new widths, see
+            `draw_fresh`. Without, they are drawn by the ``reset_parameters`` of the modules, from
+            the inside out, and what none of them draws, such as a learned scale, has the values it
+            had, repeated: a warning says so.
 
     Returns:
         A new network of the same class, in the same mode. Its weights are drawn from the global
-        generator by the ``reset_parameters`` of its modules, from the inside out. What no module
-        draws, such as a learned scale, has the values it had, repeated.
+        generator, so seed it for the same ones again.
 
     Raises:
-        TraceError: If the network cannot be traced.
-        ConfigError: If the factor is below 1, or a name to exclude matches no axis.
+        TraceError: If the network cannot be traced, or its code does not run at these widths.
+        ConfigError: If the factor is below 1, a name to exclude matches no axis, or the factory
+            does not build this network.
 
     Example:
         >>> import torch, widthwise as ww
@@ -160,10 +171,15 @@ def widen(
           (1): Conv2d(12, 4, kernel_size=(3, 3), stride=(1, 1))
         )
     """
-    names = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    wide = Widen(factor, exclude=names).apply(model, Inputs.of(example_inputs))
-    for module in reversed(list(wide.modules())):
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
+    wide = Widen(factor, exclude=names(exclude)).apply(model, example_inputs)
+    if any(tensor.is_meta for _, tensor in named_tensors(wide)):
+        return wide
+    if factory is not None:
+        draw_fresh(wide, factory)
+        return wide
+    try:
+        draw_fresh(wide, None)
+    except errors.ConfigError as error:
+        # What can be drawn has been; the rest is said to be as it was.
+        warnings.warn(f"Some of the weights are repeated, not fresh. {error}", stacklevel=2)
     return wide

@@ -11,9 +11,20 @@ from widthwise.rules import (  # noqa: F401  (importing a family registers its r
     reshape,
     space,
 )
-from widthwise.rules.labels import Ids, Label, blank
+from widthwise.rules.labels import Components, Ids, Label, UnitNumbers, blank
 from widthwise.rules.op import Op, pass_through
 from widthwise.rules.pointwise import pointwise
 from widthwise.rules.registry import lookup, register
 
-__all__ = ["Ids", "Label", "Op", "blank", "lookup", "pass_through", "pointwise", "register"]
+__all__ = [
+    "Components",
+    "Ids",
+    "Label",
+    "Op",
+    "UnitNumbers",
+    "blank",
+    "lookup",
+    "pass_through",
+    "pointwise",
+    "register",
+]

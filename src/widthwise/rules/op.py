@@ -3,64 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from widthwise.rules.labels import Ids, Label, all_ids, blank
-
-
-class Ledger(Protocol):
-    """What a trace writes down while rules speak. Rules reach it through `Op` only."""
-
-    def label(self, tensor: Tensor) -> Label:
-        """Return the label of a tensor."""
-        ...
-
-    def is_weight(self, tensor: Tensor) -> bool:
-        """Tell whether a tensor was computed from parameters and buffers alone."""
-        ...
-
-    def tie(self, first: Ids, second: Ids) -> None:
-        """Note that ids live and die together, pair by pair."""
-        ...
-
-    def equal_counts(self, first: Ids, second: Ids) -> None:
-        """Note that equally many of these ids are kept as of those."""
-        ...
-
-    def freeze(self, ids: Ids, reason: str) -> None:
-        """Note that no plan may touch these ids."""
-        ...
-
-    def new_ids(self, count: int) -> Ids:
-        """Make ids that belong to no parameter."""
-        ...
-
-    def is_loose(self, ids: Ids) -> bool:
-        """Tell whether none of these ids belongs to a parameter."""
-        ...
-
-    def produce(self, ids: Ids) -> None:
-        """Note that these ids are the output channels of a weighted operator."""
-        ...
-
-    def consume(self, ids: Ids) -> None:
-        """Note that these ids of a weight are contracted with an activation."""
-        ...
-
-    def mix(self, ids: Ids) -> bool:
-        """Note that a result depends on which of these ids exist; tell whether some may go."""
-        ...
-
-    def cost(self, coefficient: int, factors: tuple[Ids, ...]) -> None:
-        """Note MACs."""
-        ...
-
-    def resize(self, path: str, attribute: str, sizes: tuple[Ids | int, ...]) -> None:
-        """Note that an attribute of a module repeats sizes."""
-        ...
+from widthwise.rules.ledger import Labels, Notes
 
 
 class Op:
@@ -85,7 +34,8 @@ class Op:
         kwargs: dict[str, Any],
         outputs: Sequence[Tensor],
         path: str,
-        ledger: Ledger,
+        labels: Labels,
+        notes: Notes,
         reading: int = 0,
     ) -> None:
         self.func = func
@@ -96,7 +46,8 @@ class Op:
         self.mixes = False
         self.follow: Callable[[list[Any]], None] | None = None
         self.options = 0
-        self._ledger = ledger
+        self._labels = labels
+        self._notes = notes
         self._reading = reading
 
     @property
@@ -128,11 +79,11 @@ class Op:
 
     def label(self, tensor: Tensor) -> Label:
         """Return the label of an argument: one id vector or None per dim."""
-        return self._ledger.label(tensor)
+        return self._labels.label(tensor)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Tell whether an argument was computed from parameters and buffers alone."""
-        return self._ledger.is_weight(tensor)
+        return self._labels.is_weight(tensor)
 
     def tie(self, first: Ids | None, second: Ids | None) -> Ids | None:
         """Tie two dims that meet index by index, and return the ids of the result.
@@ -152,25 +103,25 @@ class Op:
                 self.freeze(found, "meets a dimension of constant size")
             return found
         if first is not second:
-            self._ledger.tie(first, second)
+            self._notes.tie(first, second)
         # Ids of parameters say more than ids of repeats.
-        return second if self._ledger.is_loose(first) else first
+        return second if self._labels.is_loose(first) else first
 
     def tie_together(self, ids: Ids) -> None:
         """Tie every row of a matrix of ids, shape ``[units, ids per unit]``, into one unit."""
         if ids.ndim == 2 and ids.shape[1] > 1:
-            self._ledger.tie(np.repeat(ids[:, 0], ids.shape[1] - 1), ids[:, 1:].ravel())
+            self._notes.tie(np.repeat(ids[:, 0], ids.shape[1] - 1), ids[:, 1:].ravel())
 
     def equal_counts(self, parts: Ids) -> None:
         """Keep equally many ids of every row of a matrix of ids, whichever they are."""
         for part in parts[1:]:
-            self._ledger.equal_counts(parts[0], part)
+            self._notes.equal_counts(parts[0], part)
 
     def freeze(self, ids: Ids | None, reason: str) -> None:
         """Forbid any plan to touch ids, with a reason that names this call."""
         if ids is not None:
             where = f" in `{self.path}`" if self.path else " in the outermost forward"
-            self._ledger.freeze(ids, f"`{self.name}`{where}: {reason}")
+            self._notes.freeze(ids, f"`{self.name}`{where}: {reason}")
 
     def freeze_all(self, reason: str) -> None:
         """Freeze every id that the arguments carry."""
@@ -180,27 +131,27 @@ class Op:
 
     def constant_ids(self, count: int, reason: str) -> Ids:
         """Make frozen ids for channels that come from nowhere, such as zero padding."""
-        ids = self._ledger.new_ids(count)
+        ids = self._labels.new_ids(count)
         self.freeze(ids, reason)
         return ids
 
     def loose_ids(self, count: int) -> Ids:
         """Make ids for repeats of one value: they live and die with whatever they meet."""
-        return self._ledger.new_ids(count)
+        return self._labels.new_ids(count)
 
     def is_loose(self, ids: Ids | None) -> bool:
         """Tell whether a dim repeats one value, and has met no parameter yet."""
-        return ids is not None and self._ledger.is_loose(ids)
+        return ids is not None and self._labels.is_loose(ids)
 
     def produce(self, ids: Ids | None) -> None:
         """Say that these ids are the output channels of this weighted call."""
         if ids is not None:
-            self._ledger.produce(ids)
+            self._notes.produce(ids)
 
     def consume(self, ids: Ids | None) -> None:
         """Say that these ids of a weight are summed over in this call."""
         if ids is not None:
-            self._ledger.consume(ids)
+            self._notes.consume(ids)
 
     def mix(self, *dims: Ids | None) -> None:
         """Say that the outputs depend on which of these ids exist, by more than weights.
@@ -210,7 +161,7 @@ class Op:
         """
         for ids in dims:
             if ids is not None:
-                self.mixes |= self._ledger.mix(ids)
+                self.mixes |= self._labels.mix(ids)
 
     def resize(self, attribute: str, *sizes: Ids | int) -> None:
         """Say that the running module repeats sizes of its tensors in an attribute.
@@ -219,7 +170,7 @@ class Op:
             attribute: Name of an integer attribute, or of a tuple of integers.
             *sizes: Ids whose kept ones are counted, or constant sizes.
         """
-        self._ledger.resize(self.path, attribute, sizes)
+        self._notes.resize(self.path, attribute, sizes)
 
     def macs(self, coefficient: int, *factors: Ids | int | None) -> None:
         """Record ``coefficient x product of kept counts`` multiply-accumulates.
@@ -234,7 +185,7 @@ class Op:
                 coefficient *= factor
             elif factor is not None:
                 counted.append(factor)
-        self._ledger.cost(coefficient, tuple(counted))
+        self._notes.cost(coefficient, tuple(counted))
 
     def fit_sizes(self, args: list[Any]) -> None:
         """Bring integer arguments in line with narrowed tensors."""

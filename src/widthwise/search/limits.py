@@ -90,7 +90,8 @@ class Limits:
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""
-        floor = min(max(self.min_width, _ceil(self._ratio(axis) * axis.width)), axis.width)
+        least = max(self.min_width, axis.floor, _ceil(self._ratio(axis) * axis.width))
+        floor = min(least, axis.width)
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)
 

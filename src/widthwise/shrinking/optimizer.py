@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -18,13 +21,16 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
     """Make an optimizer of a network one of its narrow copy, with its state cut the same way.
 
     State tensors of the shape of their parameter (momentum, second moments) keep the entries of
-    kept units; others (step counts) stay. Parameters that the network does not hold, such as the
-    latents of a search, are dropped. What the optimizer has no state for starts without.
+    kept units, and so do those that are 1 along some of its dims (the factors of Adafactor);
+    numbers (step counts) stay. The state of a parameter with tensors of other shapes is dropped,
+    with a warning. Parameters that the network does not hold, such as the latents of a search, are
+    dropped. What the optimizer has no state for starts without.
 
     Args:
         optimizer: Changed in place: its groups hold the parameters of ``small``, with the settings
             they had.
-        model: The full network, whose parameters the optimizer holds.
+        model: The full network, whose parameters the optimizer holds: where the plan begins with
+            rewrites, the rewritten one.
         small: What `shrink` made of it.
         plan: The plan it was cut by.
 
@@ -50,6 +56,7 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
     narrow = dict(small.named_parameters())
     carried: dict[torch.Tensor, dict[str, object]] = {}
     groups: list[list[nn.Parameter]] = []
+    lost: list[str] = []
     for group in optimizer.param_groups:
         held = [(names[id(p)], p) for p in group["params"] if id(p) in names]
         for name, parameter in held:
@@ -58,12 +65,11 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
             )
             state = optimizer.state.get(parameter)
             if state:
-                carried[narrow[name]] = {
-                    key: narrow_tensor(value, indices)
-                    if isinstance(value, torch.Tensor) and value.shape == parameter.shape
-                    else value
-                    for key, value in state.items()
-                }
+                cut = {key: _cut(value, parameter, indices) for key, value in state.items()}
+                if _LOST in cut.values():
+                    lost.append(name)
+                else:
+                    carried[narrow[name]] = cut
         mine = {name for name, _ in held}
         groups.append([parameter for name, parameter in narrow.items() if name in mine])
     if not any(groups):
@@ -76,3 +82,34 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
         group["params"] = parameters
     optimizer.state.clear()
     optimizer.state.update(carried)
+    if lost:
+        warnings.warn(
+            f"The state that {type(optimizer).__name__} has for {', '.join(lost[:5])}"
+            f"{' and others' if len(lost) > 5 else ''} cannot be cut; they start without.\n"
+            "Why: its tensors have shapes that do not say which entries belong to which channels.",
+            stacklevel=2,
+        )
+
+
+_LOST = object()
+
+
+def _cut(value: Any, parameter: torch.Tensor, indices: tuple[np.ndarray | None, ...]) -> Any:
+    """Cut one entry of a parameter's state as the parameter is cut; `_LOST` if that cannot be."""
+    whole = all(
+        kept is None or len(kept) == size
+        for kept, size in zip(indices, parameter.shape, strict=True)
+    )
+    if not isinstance(value, torch.Tensor) or value.numel() <= 1 or whole:
+        return value
+    if value.dim() != parameter.dim() or any(
+        own not in (1, size) for own, size in zip(value.shape, parameter.shape, strict=True)
+    ):
+        return _LOST
+    return narrow_tensor(
+        value,
+        tuple(
+            None if own == 1 and size > 1 else kept
+            for own, size, kept in zip(value.shape, parameter.shape, indices, strict=True)
+        ),
+    )

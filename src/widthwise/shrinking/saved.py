@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -52,10 +53,12 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
 
     Args:
         folder: Written by `save`, or a run folder.
-        model_factory: Builds the full network, with the arguments it had when the plan was made.
+        model_factory: Builds the user's own network, before any rewrite, with the arguments it had
+            when the plan was made.
 
     Returns:
-        The narrow network on the CPU, in training mode as a new module is.
+        The narrow network on the CPU, in training mode as a new module is. What was one tensor with
+        several names is one again.
 
     Raises:
         PlanError: If the plan is damaged or belongs to another network.
@@ -71,12 +74,16 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
             "Hint: the file is missing or was cut short; save the network again."
         ) from error
     small = shrink(_build(model_factory), plan, verify=False)
+    shared = list(_shared(small))
     try:
         missing, unexpected = small.load_state_dict(tensors, strict=False, assign=True)
     except RuntimeError as error:
         raise _misfit(source, str(error)) from error
     if missing or unexpected:
         raise _misfit(source, f"missing {missing[:5]}, unexpected {unexpected[:5]}")
+    # Each name was assigned a tensor of its own.
+    for places in shared:
+        _join(places, source)
     left = [name for name, tensor in small.named_parameters() if tensor.is_meta]
     left += [name for name, tensor in small.named_buffers() if tensor.is_meta]
     if not left:
@@ -85,6 +92,33 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
     small = shrink(model_factory(), plan, verify=False)
     small.load_state_dict(tensors)
     return small
+
+
+_Place = tuple[str, dict[str, Any], str]
+"""Where a module keeps a tensor: its full name, the module's table, and the name in there."""
+
+
+def _shared(model: nn.Module) -> Iterator[list[_Place]]:
+    """Yield, for every tensor that has several names, the places where it is kept."""
+    found: dict[int, list[_Place]] = {}
+    for path, module in model.named_modules():
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    place = (f"{path}.{name}".strip("."), cast("dict[str, Any]", table), name)
+                    found.setdefault(id(tensor), []).append(place)
+    return (places for places in found.values() if len(places) > 1)
+
+
+def _join(places: list[_Place], source: Path) -> None:
+    """Make one tensor of equal ones."""
+    _, first_table, first_name = places[0]
+    first = first_table[first_name]
+    for _, table, name in places[1:]:
+        if not first.is_meta and not torch.equal(table[name], first):
+            names = ", ".join(name for name, _, _ in places)
+            raise _misfit(source, f"{names} are one tensor in the network, and several here")
+        table[name] = first
 
 
 def _build(model_factory: Callable[[], nn.Module]) -> nn.Module:

@@ -23,6 +23,7 @@ from widthwise.graph.recording.values import RealValues
 from widthwise.network.copying import named_tensors
 from widthwise.network.inputs import Inputs
 from widthwise.rules import Ids, Label, Op, blank
+from widthwise.rules.ledger import NO_NOTES
 
 Outputs = list[tuple[str, list[Tensor]]]
 """What modules put out and decisions are made from, in order; the network itself comes last."""
@@ -134,24 +135,24 @@ def run_masked(
         labels[tensor] = graph.slots[name]
     # Ids of constants have no unit: they are numbered -1, and the last entry keeps them.
     stays = np.append(kept, True)
-    ledger = _Unwritten(labels, stays)
+    units = _UnitLabels(labels, stays)
     found: Outputs = []
     numbers, decisions = iter(notes.numbers), iter(notes.decisions)
 
     def take(value: Tensor) -> Tensor:
-        return _pick(value, ledger.label(value), stays).clone()
+        return _pick(value, units.label(value), stays).clone()
 
     def watch(op: Op, place: Place, out_labels: Sequence[Label]) -> Sequence[Tensor] | None:
-        from_weights = ledger.is_from_weights(op)
+        from_weights = units.is_from_weights(op)
         wide = numbers_in(op.func, op.args, op.kwargs)
         func, narrow = next(numbers, (None, ())) if wide else (None, ())
         renumbered = func is op.func and narrow != wide
         made: Sequence[Tensor] | None = None
         # A weight over the norm of what is masked is not finite (weight norm per input channel).
         if op.mixes or renumbered or (from_weights and not all(map(_is_finite, op.outputs))):
-            made = _on_kept(op, ledger, stays, out_labels, iter(narrow) if renumbered else None)
+            made = _on_kept(op, units, stays, out_labels, iter(narrow) if renumbered else None)
         if _decides(op.tensors, op.outputs):
-            sample = [_sample(_pick(t, ledger.label(t), stays)) for t in op.tensors]
+            sample = [_sample(_pick(t, units.label(t), stays)) for t in op.tensors]
             found.append((_decision(op.func, op.path), sample))
             func, taken = next(decisions, (None, []))
             if func is op.func and all(_is_whole(label, stays) for label in out_labels):
@@ -162,11 +163,13 @@ def run_masked(
                 ]
         # What is computed on kept channels is no longer zero elsewhere as masked weights are.
         if from_weights and made is None:
-            ledger.note_weights(op.outputs)
+            units.note_weights(op.outputs)
         return made
 
     frames = Frames(model)
-    mode = LabelMode(frames, ledger, labels.__setitem__, graph.readings, watch, RealValues())
+    mode = LabelMode(
+        frames, units, NO_NOTES, labels.__setitem__, graph.readings, watch, RealValues()
+    )
     _run(model, inputs, found, take, frames.follow(), mode)
     return found
 
@@ -225,8 +228,8 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-class _Unwritten:
-    """A ledger for a pass that is not written down: ties are known already."""
+class _UnitLabels:
+    """Labels of a pass over a network whose ties are known: they hold unit numbers, not ids."""
 
     def __init__(self, labels: WeakTensorKeyDictionary, stays: np.ndarray) -> None:
         self._labels = labels
@@ -247,33 +250,19 @@ class _Unwritten:
     def note_weights(self, made: Sequence[Tensor]) -> None:
         self._weights.update({id(tensor): tensor for tensor in made})
 
-    def tie(self, first: Ids, second: Ids) -> None: ...
-
-    def equal_counts(self, first: Ids, second: Ids) -> None: ...
-
-    def freeze(self, ids: Ids, reason: str) -> None: ...
-
     def new_ids(self, count: int) -> Ids:
         return np.full(count, -1)
 
     def is_loose(self, ids: Ids) -> bool:
         return bool((ids < 0).all())
 
-    def produce(self, ids: Ids) -> None: ...
-
-    def consume(self, ids: Ids) -> None: ...
-
     def mix(self, ids: Ids) -> bool:
         return not self._stays[ids].all()
-
-    def cost(self, coefficient: int, factors: tuple[Ids, ...]) -> None: ...
-
-    def resize(self, path: str, attribute: str, sizes: tuple[Ids | int, ...]) -> None: ...
 
 
 def _on_kept(
     op: Op,
-    ledger: _Unwritten,
+    units: _UnitLabels,
     stays: np.ndarray,
     out_labels: Sequence[Label],
     numbers: Iterator[float] | None,
@@ -282,7 +271,7 @@ def _on_kept(
 
     def narrow(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return _pick(value, ledger.label(value), stays)
+            return _pick(value, units.label(value), stays)
         return next(numbers) if numbers is not None and is_number(op.func, value) else value
 
     args, kwargs = tree_map(narrow, (list(op.args), dict(op.kwargs)))

@@ -14,17 +14,43 @@ from widthwise.errors import ConfigError
 class Precision(Enum):
     """Numbers that convolutions and matrix products are computed in."""
 
+    auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
 
+    def on(self, device: str) -> Precision:
+        """Say which numbers are meant on a kind of device, such as ``cpu``.
+
+        ``auto`` is bfloat16 where the hardware computes in it. Elsewhere PyTorch emulates it: on a
+        CPU without such instructions a training step takes about ten times as long as in float32.
+
+        Args:
+            device: As PyTorch calls it.
+
+        Returns:
+            Any but ``auto``.
+        """
+        if self is not Precision.auto:
+            return self
+        return Precision.bfloat16 if _computes_bfloat16(device) else Precision.float32
+
     @property
     def lightning(self) -> str:
-        """Lightning's name of it. Parameters stay float32 in both."""
+        """Lightning's name of it, once it is known. Parameters stay float32 in both."""
         return {Precision.float32: "32-true", Precision.bfloat16: "bf16-mixed"}[self]
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Compute what is inside in this precision, as training does."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self is Precision.bfloat16)
+        enabled = self.on(device.type) is Precision.bfloat16
+        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _computes_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # PyTorch has no public question for this, and newer versions know more CPUs.
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
+    return device == "cpu" and any(getattr(torch.cpu, question, bool)() for question in questions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +65,9 @@ class HardwareConfig:
     """Machines."""
     strategy: str = "auto"
     """Lightning's strategy, such as `ddp`."""
-    precision: Precision = Precision.bfloat16
-    """`bfloat16` (mixed: parameters stay float32) or `float32`."""
+    precision: Precision = Precision.auto
+    """`bfloat16` (mixed: parameters stay float32), `float32`, or `auto`: bfloat16 where the device
+    computes in it."""
     channels_last: bool = True
     """Keep images and weights in the memory format that convolutions are fastest in."""
 
@@ -56,6 +83,23 @@ class HardwareConfig:
         """Memory format of images and weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    @property
+    def device(self) -> str:
+        """Kind of device that Lightning chooses, such as ``cpu``, as PyTorch calls it."""
+        if self.accelerator not in ("auto", "gpu"):
+            return self.accelerator
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+
+    def describe_precision(self) -> str:
+        """Say which numbers a run computes in, and why if nobody asked for them."""
+        found = self.precision.on(self.device)
+        if self.precision is not Precision.auto:
+            return found.value
+        does = "computes" if found is Precision.bfloat16 else "does not compute"
+        return f"{found.value} (auto: this {self.device} {does} in bfloat16)"
+
     def trainer_options(self) -> dict[str, Any]:
         """Give the keyword arguments for Lightning's trainer."""
         return {
@@ -63,5 +107,5 @@ class HardwareConfig:
             "devices": self.devices,
             "num_nodes": self.num_nodes,
             "strategy": self.strategy,
-            "precision": self.precision.lightning,
+            "precision": self.precision.on(self.device).lightning,
         }

@@ -51,6 +51,7 @@ def psnr(output: Tensor, clean: Tensor, *, shave: int) -> float:
         dB over all channels together; infinity for equal images.
 
     Example:
+        >>> import torch
         >>> round(psnr(torch.zeros(1, 5, 5), torch.full((1, 5, 5), 25.5), shave=1), 6)
         20.0
     """

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from training import FLOAT32, Kept, StopAt
 from training import fit as fit_module
+from widthwise.data.crops import Whole
 from widthwise.data.photographs import Photograph, Photographs
 from widthwise.models.dncnn import DnCNN
 from widthwise.tasks.denoising.module import DenoisingModule
 from widthwise.tasks.denoising.settings import DenoisingSettings
 from widthwise.tasks.denoising.task import Denoising
+from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import OptimizerKind, StageConfig
 
 
@@ -93,3 +95,19 @@ def test_noise_is_fresh_in_every_step(tmp_path: Path) -> None:
     correlations = torch.corrcoef(together) - torch.eye(12)
     assert correlations.abs().max() < 0.1
     assert torch.equal(noise_of(tmp_path / "again", seed=5)[3], noise[3])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_images_have_the_memory_format_of_the_run(wanted: bool, tmp_path: Path) -> None:
+    """With `channels_last`, channels of the images are next to each other, and not without it."""
+    task = DenoisingSettings(patch=16, batch_size=8, samples_per_epoch=8, colour=True).open()
+    task.whole = Whole(task.photographs.test, largest_side=32)
+    network = DnCNN(in_channels=3, features=4, blocks=1)
+    seen: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    hardware = HardwareConfig(accelerator="cpu", channels_last=wanted)
+    stage = StageConfig(epochs=1, lr=0.01)
+    fit(task, task.module(network, stage, seed=0, hardware=hardware), tmp_path)
+    assert len(seen) == 3, "one step and two photographs"
+    for tensor in (*seen, network.body[0][0].weight):
+        assert tensor.is_contiguous(memory_format=torch.channels_last) is wanted

@@ -36,6 +36,15 @@ class At:
         return labels[self.tensor][self.dim]
 
 
+def dims_of(call: Call, place: Place | None = None) -> Iterator[tuple[At, Ids]]:
+    """Yield the labelled dims of a call, and their ids; at its own place if no other is given."""
+    for of_output, labels in ((False, call.inputs), (True, call.outputs)):
+        for tensor, label in enumerate(labels):
+            for dim, ids in enumerate(label):
+                if ids is not None:
+                    yield At(place or call.place, of_output, tensor, dim), ids
+
+
 @dataclass(frozen=True)
 class Part:
     """Some indices of such a dim."""

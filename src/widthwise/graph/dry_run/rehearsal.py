@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.axes import Units
+from widthwise.graph.recording.blame import OwnError
 from widthwise.graph.recording.ledger import Call
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Frames
 from widthwise.graph.recording.values import Values, tensors_in
+from widthwise.network.copying import walk
 from widthwise.network.inputs import Inputs
 from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Label
@@ -56,6 +59,18 @@ class Failure:
         return self.size is not None and self.size[1] == 0
 
 
+@dataclass(frozen=True)
+class Breakdown:
+    """Where a narrow network does not run at all."""
+
+    number: int
+    """Of the pass."""
+    call: int
+    """About the number of the last call it made: at width one, copies are left out."""
+    path: str
+    """Path of the module that raised; empty for the network itself."""
+
+
 class _Stop(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -84,9 +99,9 @@ class _Rehearsal(TorchDispatchMode):
         self._frames = frames
         self._values = values
         self._counts: dict[int, int] = {}
-        # Some operators make a further call when nobody else holds their result, as the full run,
-        # which labels results, always does.
-        self._held: list[Any] = []
+        # Some operators make a further call when nobody else holds their result, as the full run
+        # does; on real tensors, neither run does, for they would not fit into memory.
+        self._held: list[Tensor] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -95,14 +110,24 @@ class _Rehearsal(TorchDispatchMode):
         number = self.next
         if number >= len(self._calls) or self._calls[number].func is not func:
             self._stop(number - 1, f"what runs after it depends on the width (`{func}`)")
-        call = self._calls[number]
         try:
             result = self._values.run(func, args, kwargs)
+        except OwnError:
+            raise
         except Exception as error:
             self._stop(number, _one_line(error))
-        self._held.append(result)
-        self.rescales |= numbers_in(func, args, kwargs) != call.numbers
-        outputs = tensors_in(result)
+        try:
+            self._compare(self._calls[number], numbers_in(func, args, kwargs), tensors_in(result))
+        except _Stop:
+            raise
+        except Exception as error:
+            raise OwnError from error
+        self.next += 1
+        return result
+
+    def _compare(self, call: Call, numbers: tuple[float, ...], outputs: list[Tensor]) -> None:
+        self._held += (output for output in outputs if output.is_meta)
+        self.rescales |= numbers != call.numbers
         expected = [
             self._expect(label, shape)
             for label, shape in zip(call.outputs, call.shapes, strict=True)
@@ -110,11 +135,9 @@ class _Rehearsal(TorchDispatchMode):
         found = [shape_of(output) for output in outputs]
         if found != expected:
             message = f"gives {_shapes(found)} where {_shapes(expected)} is expected"
-            self._stop(number, message, _first_difference(expected, found))
+            self._stop(self.next, message, _first_difference(expected, found))
         if expected != list(call.shapes) and (size := _first_emptied(call.shapes, expected)):
-            self._stop(number, "leaves no channel of those it takes", (size, 0))
-        self.next += 1
-        return result
+            self._stop(self.next, "leaves no channel of those it takes", (size, 0))
 
     def _stop(self, number: int, message: str, size: tuple[int, int] | None = None) -> None:
         raise _Stop(Failure(max(number, 0), self._frames.path, message, size=size))
@@ -150,7 +173,7 @@ def rehearse(
         values: Runs the operators.
 
     Returns:
-        The first difference, if there is one.
+        The first difference, if there is one. A mistake of ours is no difference: it is raised.
     """
     small = narrow_module(twin, units.slots, units.resized, kept)
     frames = Frames(small)
@@ -160,6 +183,8 @@ def rehearse(
             inputs.call(small)
     except _Stop as stop:
         return stop.failure
+    except OwnError as error:
+        raise error.reveal() from None
     except Exception as error:
         # Raised between two calls: by the one to come, if that is the same module's.
         upcoming = mode.next < len(calls) and calls[mode.next].path == frames.path
@@ -169,9 +194,59 @@ def rehearse(
     return Success(mode.rescales)
 
 
+class _Running(TorchDispatchMode):
+    """Runs operators and counts them."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # As in `_Rehearsal`.
+
+    def __init__(self, values: Values) -> None:
+        super().__init__()
+        self.count = 0
+        self._values = values
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        return self._values.run(func, args, kwargs or {})
+
+
+def run_through(
+    small: nn.Module,
+    inputs: Inputs,
+    results: Sequence[tuple[int, ...]],
+    values: Values,
+    number: int = 0,
+) -> Breakdown | None:
+    """Run a narrow network, and see that its outputs have the shapes they should.
+
+    Args:
+        small: The network; runs in the mode it is in, and may be changed by that.
+        inputs: Its inputs, on its device.
+        results: The shapes of the tensors that it returns.
+        values: Runs the operators.
+        number: Number of the pass, for the record.
+
+    Returns:
+        Where it broke down, if it did.
+    """
+    mode = _Running(values)
+    try:
+        with torch.no_grad(), mode:
+            result = inputs.call(small)
+    except OwnError as error:
+        raise error.reveal() from None
+    except Exception as error:
+        return Breakdown(number, max(mode.count - 1, 0), _raised_in(error, small))
+    found = [shape_of(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+    return None if found == list(results) else Breakdown(number, mode.count - 1, "")
+
+
 def _raised_in(error: BaseException, model: nn.Module) -> str:
     """Return the path of the module one of whose methods raised, which need not be `forward`."""
-    names = {id(module): name for name, module in model.named_modules()}
+    names = {id(module): name for name, module in walk(model)}
     raised_in = ""
     step = error.__traceback__
     while step is not None:

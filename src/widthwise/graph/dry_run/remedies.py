@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 from torch import nn
 
-from widthwise.graph.axes import OUTPUT, Units
+from widthwise.graph.axes import OUTPUT
 from widthwise.graph.dry_run.assumptions import (
     Assumption,
     Assumptions,
@@ -16,7 +16,9 @@ from widthwise.graph.dry_run.assumptions import (
     Divide,
     Equal,
     Reading,
+    dims_of,
 )
+from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.attributes import (
     follows_of,
     is_count,
@@ -26,7 +28,7 @@ from widthwise.graph.dry_run.attributes import (
 )
 from widthwise.graph.dry_run.rehearsal import Failure
 from widthwise.graph.recording.ledger import Call
-from widthwise.graph.recording.places import Place, seen_from
+from widthwise.graph.recording.places import seen_from
 from widthwise.graph.recording.siblings import anchor_of, place_from
 from widthwise.rules import Ids
 
@@ -37,31 +39,22 @@ SOON = 4
 """Calls that code which raised was about to make."""
 
 
-def remedies(
-    calls: Sequence[Call],
-    failure: Failure,
-    units: Units,
-    kept_ids: np.ndarray,
-    modules: Mapping[str, nn.Module],
-    anchors: Mapping[str, str],
-    assumptions: Assumptions,
-) -> Iterator[Sequence[Assumption]]:
+def remedies(attempt: Attempt, modules: Mapping[str, nn.Module]) -> Iterator[Sequence[Assumption]]:
     """Propose assumptions under which a failed call may run.
 
     Args:
-        calls: The calls of the full run.
-        failure: Where the narrow run differed.
-        units: Units of the attempt.
-        kept_ids: Which ids the attempt kept, bool.
-        modules: Modules by path.
-        anchors: The classes that places are spoken of from, by path.
-        assumptions: What is assumed already.
+        attempt: One that failed; otherwise there is nothing to propose.
+        modules: Modules of the full network by path.
 
     Yields:
         Assumptions to add together.
     """
+    failure = attempt.failure
+    if failure is None:
+        return
+    calls, assumptions = attempt.calls, attempt.assumptions
     call = calls[failure.call]
-    blamed, narrowed = _blamed(calls, failure, kept_ids)
+    blamed, narrowed = _blamed(attempt, failure)
     around = list(modules_around(call, failure, modules))
     follows = list(follows_of(blamed, narrowed, around))
     constants: list[Assumption] = [*follows, *_meet_again(call, narrowed, around, assumptions)]
@@ -70,8 +63,7 @@ def remedies(
         yield constants
     yield from split_later(calls[failure.call :], narrowed, around)
     yield from islice(parts_of(narrowed, around), _MOST_PARTS)
-    partners = _partners(calls, failure, anchors)
-    yield from ([equal] for equal in _equals(narrowed, partners, units, kept_ids))
+    yield from ([equal] for equal in _equals(attempt, narrowed, _partners(attempt, failure)))
     reading = assumptions.readings.get(call.place, 0)
     yield from ([Reading(call.place, n)] for n in range(call.options) if n != reading)
     for divide in _divides(narrowed, around):
@@ -81,31 +73,24 @@ def remedies(
                 yield [follow, divide]
 
 
-def refinements(
-    calls: Sequence[Call],
-    units: Units,
-    readings: Mapping[Place, int],
-    tried: Collection[Reading],
-    least: int,
-) -> Iterator[Reading]:
+def refinements(attempt: Attempt, tried: Collection[Reading], least: int) -> Iterator[Reading]:
     """Propose other readings of calls that run, but leave nothing or a single unit to narrow.
 
     Args:
-        calls: The calls of the full run.
-        units: Units under the present readings.
-        readings: The present readings, where they are not the first.
+        attempt: One that did not fail.
         tried: What has been tried already.
         least: Number of stuck channels from which on a call is worth a try.
 
     Yields:
         Readings to try; one is worth keeping if more units come out.
     """
+    units, readings = attempt.units, attempt.assumptions.readings
     stuck, channels = np.zeros(units.count, bool), np.zeros(units.count, np.int64)
     for axis in units.axes.values():
         stuck[axis.units] = axis.width == 1 or axis.frozen not in (None, OUTPUT)
         channels[axis.units] = axis.unit_size
     seen = set()
-    for call in calls:
+    for call in attempt.recording.ledger.calls:
         if call.options < 2 or call.place in seen:
             continue
         given = {ids.tobytes() for label in call.inputs for ids in label if ids is not None}
@@ -125,10 +110,9 @@ def refinements(
                     yield reading
 
 
-def _blamed(
-    calls: Sequence[Call], failure: Failure, kept_ids: np.ndarray
-) -> tuple[Sequence[Call], list[tuple[At, Ids]]]:
+def _blamed(attempt: Attempt, failure: Failure) -> tuple[Sequence[Call], list[tuple[At, Ids]]]:
     """Return the failed call, or the calls that failed code was about to make; and narrow dims."""
+    calls = attempt.calls
     # A reshape that copies checks its sizes before it copies; they are the next call's.
     path = calls[failure.call].path
     blamed: Sequence[Call] = []
@@ -136,19 +120,10 @@ def _blamed(
     for count in (2, SOON) if failure.before else (1,):
         blamed = calls[failure.call : failure.call + count]
         dims = [found for each in blamed if each.path == path for found in dims_of(each)]
-        narrowed = [(at, ids) for at, ids in dims if not kept_ids[ids].all()]
+        narrowed = [(at, ids) for at, ids in dims if not attempt.kept_ids[ids].all()]
         if narrowed:
             break
     return blamed, narrowed
-
-
-def dims_of(call: Call, place: Place | None = None) -> Iterator[tuple[At, Ids]]:
-    """Yield the labelled dims of a call, and their ids; at its own place if no other is given."""
-    for of_output, labels in ((False, call.inputs), (True, call.outputs)):
-        for tensor, label in enumerate(labels):
-            for dim, ids in enumerate(label):
-                if ids is not None:
-                    yield At(place or call.place, of_output, tensor, dim), ids
 
 
 def _meet_again(
@@ -186,28 +161,23 @@ def _divides(
                     yield Divide(at, value)
 
 
-def _partners(
-    calls: Sequence[Call], failure: Failure, anchors: Mapping[str, str]
-) -> Iterator[tuple[At, Ids]]:
+def _partners(attempt: Attempt, failure: Failure) -> Iterator[tuple[At, Ids]]:
     """Yield dims of what ran before a failed call: in its module, then in modules inside of it.
 
     The modules inside know the width of what the module is given (``b, c, h, w = x.shape``).
     """
-    anchor = anchor_of(calls[failure.call])
-    before = calls[: failure.call]
+    anchor = anchor_of(attempt.calls[failure.call])
+    before = attempt.calls[: failure.call]
     for call in before:
         if anchor_of(call) == anchor:
             yield from dims_of(call)
     for call in reversed(before):
         if anchor_of(call) != anchor and seen_from(call.path, anchor) is not None:
-            yield from dims_of(call, place_from(anchors, call, anchor))
+            yield from dims_of(call, place_from(attempt.recording.ledger.anchors, call, anchor))
 
 
 def _equals(
-    narrowed: Sequence[tuple[At, Ids]],
-    partners: Iterable[tuple[At, Ids]],
-    units: Units,
-    kept_ids: np.ndarray,
+    attempt: Attempt, narrowed: Sequence[tuple[At, Ids]], partners: Iterable[tuple[At, Ids]]
 ) -> Iterator[Equal]:
     """Yield pairs of dims whose counts may have to be equal.
 
@@ -218,13 +188,13 @@ def _equals(
     seen: set[bytes] = set()
     proposed = 0
     for at, ids in narrowed:
-        own = units.of_id[ids]
+        own = attempt.units.of_id[ids]
         seen.add(own.tobytes())
         for partner, candidate in others:
-            theirs = units.of_id[candidate]
+            theirs = attempt.units.of_id[candidate]
             key = theirs.tobytes()
             longer, shorter = max(len(own), len(theirs)), min(len(own), len(theirs))
-            if key in seen or longer % shorter or shorter < 2 or kept_ids[candidate].all():
+            if key in seen or longer % shorter or shorter < 2 or attempt.kept_ids[candidate].all():
                 continue
             seen.add(key)
             if not set(own.tolist()).isdisjoint(theirs.tolist()):

@@ -1,232 +1,162 @@
-"""A trace in progress: passes over the network, what they wrote down, and dry runs."""
+"""A network under study: its passes as recorded, and what would come of assumptions about it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
+from torch import nn
 
-from widthwise.graph.axes import OUTPUT, Units, solve
+from widthwise.graph.axes import solve
 from widthwise.graph.constraints import Constraints
-from widthwise.graph.costs import Cost
 from widthwise.graph.dry_run.assumptions import Assumptions, At
-from widthwise.graph.dry_run.rehearsal import Failure, Success, rehearse
-from widthwise.graph.recording.ledger import Call, PassLedger
-from widthwise.graph.recording.mode import LabelMode
-from widthwise.graph.recording.places import Frames, Place
-from widthwise.graph.recording.siblings import Siblings
+from widthwise.graph.dry_run.attempt import Attempt, trial_masks
+from widthwise.graph.dry_run.rehearsal import Breakdown, Failure, rehearse, run_through
+from widthwise.graph.recording.passes import Pass, Recording, record
+from widthwise.graph.recording.places import Place
 from widthwise.graph.recording.values import Values
-from widthwise.network.copying import copy_module, named_tensors
-from widthwise.network.inputs import Inputs
+from widthwise.network.copying import named_tensors, walk
+from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Ids
 from widthwise.rules.labels import all_ids
 
 _UNUSED = "not used in the forward pass"
 
 
-class ForwardError(Exception):
-    """The network's own forward raised during a full pass."""
-
-    def __init__(self, path: str, error: Exception) -> None:
-        super().__init__(str(error))
-        self.path = path
-        self.error = error
-
-
-@dataclass
-class Pass:
-    """One forward pass to follow: the evaluation pass, or the training pass of auxiliary heads."""
-
-    twin: nn.Module
-    inputs: Inputs
-    training: bool
-
-    def ready(self) -> nn.Module:
-        """Return the network in this pass's mode."""
-        return self.twin.train(self.training)
-
-
-@dataclass(frozen=True)
-class Stumble:
-    """Where a dry run failed."""
-
-    trial: int
-    """Number of the dry run."""
-    number: int
-    """Of the pass."""
-    failure: Failure
-
-    @property
-    def progress(self) -> tuple[int, int, int]:
-        """How far it got."""
-        return self.trial, self.number, self.failure.call
-
-
-@dataclass
-class Recording:
-    """What all passes wrote down under some readings.
-
-    Attributes:
-        readings: The readings.
-        ledger: Ids, ties and calls.
-        macs: MACs of the evaluation pass.
-        activations: Bytes the evaluation pass writes.
-        bounds: Where the calls of each pass begin, and the end.
-    """
-
-    readings: dict[Place, int]
-    ledger: PassLedger
-    macs: list[Cost] = field(default_factory=list)
-    activations: list[Cost] = field(default_factory=list)
-    bounds: list[int] = field(default_factory=lambda: [0])
-
-    @cached_property
-    def siblings(self) -> Siblings:
-        """All calls, to be found by place. To be asked for when all are written down."""
-        return Siblings(map(self.calls, range(len(self.bounds) - 1)), self.ledger.anchors)
-
-    def calls(self, number: int) -> Sequence[Call]:
-        """Return the calls of one pass."""
-        return self.ledger.calls[slice(*self.bounds[number : number + 2])]
-
-
-@dataclass
 class Study:
-    """A trace in progress.
+    """Answers what would come of assumptions about a network's code. No answer changes it.
 
-    Attributes:
-        passes: Forward passes to follow, the evaluation pass first.
+    Args:
+        passes: Forward passes to follow, that of evaluation first. Recorded at once.
         values: What the operators of a pass run on.
         constraints: What the user asks to freeze and to tie.
-        notes: For the reader of the report.
-        assumptions: What is assumed about the code so far.
-        recording: What the passes wrote down.
+
+    Raises:
+        ForwardError: If the network's forward fails.
     """
 
-    passes: list[Pass]
-    values: Callable[[], Values]
-    constraints: Constraints = field(default_factory=Constraints)
-    notes: list[str] = field(default_factory=list)
-    assumptions: Assumptions = field(default_factory=Assumptions)
-    recording: Recording = field(default_factory=lambda: Recording({}, PassLedger()))
-    _before: Recording | None = None
+    def __init__(
+        self, passes: Iterable[Pass], values: Callable[[], Values], constraints: Constraints
+    ) -> None:
+        self.passes = tuple(passes)
+        self.constraints = constraints
+        self._values = values
+        # A recording lives as long as an attempt that rests on it; the first one always.
+        self._recordings: WeakValueDictionary[frozenset[tuple[Place, int]], Recording] = (
+            WeakValueDictionary()
+        )
+        self._first = self._recording({})
 
-    def record(self) -> None:
-        """Run every pass and write it down on a new ledger.
-
-        Raises:
-            ForwardError: If the network's forward fails.
-        """
-        twin = self.passes[0].twin
-        new = Recording(dict(self.assumptions.readings), PassLedger.of(twin))
-        self.recording = new
-        self.constraints.write(new.ledger, twin)
-        for number, each in enumerate(self.passes):
-            self._run(each)
-            new.bounds.append(len(new.ledger.calls))
-            if number == 0:
-                new.macs = list(new.ledger.costs)
-                new.activations = new.ledger.activation_costs()
-
-    @property
-    def ledger(self) -> PassLedger:
-        """What the passes wrote down."""
-        return self.recording.ledger
-
-    def _run(self, each: Pass) -> None:
-        ledger = self.ledger
-        # A copy: what a first run caches in its modules is not there when narrow ones run first.
-        twin = copy_module(each.ready(), lambda _, tensor: tensor)
-        frames = Frames(twin)
-        readings = dict(self.assumptions.readings)
-        mode = LabelMode(frames, ledger, ledger.remember, readings, ledger.watch, self.values())
-        try:
-            with torch.no_grad(), frames.follow(), mode:
-                result = each.inputs.call(twin)
-        except Exception as error:
-            raise ForwardError(frames.path, error) from error
-        for leaf in tree_flatten(result)[0]:
-            if isinstance(leaf, Tensor):
-                for ids in all_ids(ledger.label(leaf)):
-                    ledger.frozen.insert(0, (ids, OUTPUT))
+    @cached_property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The modules of the full network by path."""
+        return dict(walk(self.passes[0].twin))
 
     @property
     def unused(self) -> set[str]:
-        """Names of the parameters that no pass read."""
-        twin = self.passes[0].twin
-        return {name for name, _ in twin.named_parameters()} - self.ledger.used
+        """Names of the parameters that no pass reads."""
+        return {
+            name for name, _ in self.passes[0].twin.named_parameters()
+        } - self._first.ledger.used
 
-    def calls(self, number: int) -> Sequence[Call]:
-        """Return the calls of one pass."""
-        return self.recording.calls(number)
+    def with_pass(self, added: Pass) -> Study:
+        """Return the study of one more pass.
 
-    def assume(self, assumptions: Assumptions) -> None:
-        """Go on under other assumptions; readings need another recording."""
-        if dict(assumptions.readings) == dict(self.assumptions.readings):
-            self.assumptions = assumptions
-            return
-        # What was tried did not help, more often than not, and then the one before is asked for.
-        before, self._before = self._before, self.recording
-        self.assumptions = assumptions
-        if before is not None and before.readings == dict(assumptions.readings):
-            self.recording = before
-        else:
-            self.record()
+        Raises:
+            ForwardError: If that pass fails.
+        """
+        return Study((*self.passes, added), self._values, self.constraints)
 
-    def units(self) -> Units:
-        """Return units and axes under the present assumptions."""
-        ranks = {name: tensor.dim() for name, tensor in named_tensors(self.passes[0].twin)}
-        siblings = self.recording.siblings
-        return solve(
-            self.ledger,
-            frozen=self._frozen(),
-            ties=list(self.assumptions.ties(siblings)),
-            resized=self.assumptions.resized(siblings),
-            ranks=ranks,
+    def under(self, assumptions: Assumptions) -> Attempt:
+        """Tell what comes of assumptions: units and axes, and how narrow networks run.
+
+        Args:
+            assumptions: What to assume.
+
+        Returns:
+            The attempt, tried.
+        """
+        return self.tried(self.solved(assumptions))
+
+    def solved(self, assumptions: Assumptions) -> Attempt:
+        """Tell what units and axes come of assumptions; no narrow network is run."""
+        recording = self._recording(assumptions.readings)
+        siblings = recording.siblings
+        units = solve(
+            recording.ledger,
+            frozen=self._frozen(recording, assumptions),
+            ties=list(assumptions.ties(siblings)),
+            resized=assumptions.resized(siblings),
+            ranks={name: tensor.dim() for name, tensor in named_tensors(self.passes[0].twin)},
         )
+        return Attempt(assumptions, recording, units)
 
-    def _frozen(self) -> list[tuple[Ids, str]]:
-        """Return the ids that assumptions, and disuse, freeze on the present ledger."""
+    def tried(self, attempt: Attempt) -> Attempt:
+        """Run narrow networks as far as one fails.
+
+        Args:
+            attempt: Units and axes to run them at.
+
+        Returns:
+            The same attempt, with its first failure or without one.
+        """
+        rescales = False
+        for trial, kept in enumerate(trial_masks(attempt.units)):
+            for number, each in enumerate(self.passes):
+                outcome = rehearse(
+                    each.ready(),
+                    each.inputs,
+                    attempt.recording.calls(number),
+                    attempt.units,
+                    kept,
+                    self._values(),
+                )
+                if isinstance(outcome, Failure):
+                    return attempt.failed(outcome, kept=kept, trial=trial, number=number)
+                rescales |= outcome.rescales
+        return replace(attempt, rescales=rescales)
+
+    def breakdown(self, attempt: Attempt, kept: np.ndarray) -> Breakdown | None:
+        """Run a narrow network of any widths through, without comparing its calls.
+
+        Args:
+            attempt: Units and axes.
+            kept: Which units stay. Shape ``[units]``, bool.
+
+        Returns:
+            Where it broke down, if it did.
+        """
+        units, recording = attempt.units, attempt.recording
+        for number, each in enumerate(self.passes):
+            small = narrow_module(each.ready(), units.slots, units.resized, kept)
+            results = recording.results[number]
+            found = run_through(small, each.inputs, results, self._values(), number)
+            if found is not None:
+                return found
+        return None
+
+    def _recording(self, readings: Mapping[Place, int]) -> Recording:
+        key = frozenset(readings.items())
+        found = self._recordings.get(key)
+        if found is None:
+            found = record(self.passes, self.constraints, readings, self._values)
+            self._recordings[key] = found
+        return found
+
+    def _frozen(self, recording: Recording, assumptions: Assumptions) -> list[tuple[Ids, str]]:
+        """Return the ids that assumptions, and disuse, freeze in a recording."""
         found: list[tuple[Ids, str]] = []
-        for where, reason in self.assumptions.frozen.items():
+        for where, reason in assumptions.frozen.items():
             place, dim = (where.place, where) if isinstance(where, At) else (where, None)
-            for call in self.recording.siblings.everywhere(place):
+            for call in recording.siblings.everywhere(place):
                 labels = (*call.inputs, *call.outputs)
                 every = [ids for label in labels for ids in all_ids(label)]
                 touched = every if dim is None else [dim.ids(call)]
                 found.extend((ids, reason) for ids in touched if ids is not None)
-        for slot in self.ledger.slots:
-            if slot.tensor not in self.ledger.used:
+        for slot in recording.ledger.slots:
+            if slot.tensor not in recording.ledger.used:
                 found.append((np.arange(slot.start, slot.start + slot.length), _UNUSED))
         return found
-
-    def dry_run(self, units: Units, kept: np.ndarray, trial: int) -> Success | Stumble:
-        """Run every pass with some units removed, and return the first failure.
-
-        Args:
-            units: Units and axes.
-            kept: Which units stay. Shape ``[units]``, bool.
-            trial: Number of this dry run, for the record.
-
-        Returns:
-            The first failure, or success.
-        """
-        rescales = False
-        for number, each in enumerate(self.passes):
-            outcome = rehearse(
-                each.ready(),
-                each.inputs,
-                self.calls(number),
-                units,
-                kept,
-                self.values(),
-            )
-            if isinstance(outcome, Failure):
-                return Stumble(trial, number, outcome)
-            rescales |= outcome.rescales
-        return Success(rescales)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
 from widthwise.graph.costs import Cost
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Place, anchors_of
-from widthwise.network.copying import named_tensors
-from widthwise.rules import Ids, Label, Op, blank
+from widthwise.network.copying import named_tensors, walk
+from widthwise.rules import Components, Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
 
@@ -57,7 +58,7 @@ class Call:
 
 @dataclass
 class PassLedger:
-    """The ledger of a pass; see `rules.op.Ledger` for what rules write.
+    """The ledger of a pass: it holds the labels and takes the notes (see `rules.ledger`).
 
     Attributes:
         slots: Every labelled dim of every parameter and buffer, in order of ids.
@@ -71,6 +72,8 @@ class PassLedger:
         used: Names of the parameters and buffers that some operator read.
         mixed: Ids on whose existence some result depends, by more than weights.
         resized: Sizes that attributes of modules repeat, by module path and attribute.
+        remembered: Ids at the places of sizes that modules remember, by module path and attribute;
+            None where no dim has that size. See `remembered.listen`.
         anchors: The classes that places are spoken of from, by path; see `anchors_of`.
         components: The connected component of every id by `ties`; None until somebody asks.
     """
@@ -86,11 +89,12 @@ class PassLedger:
     used: set[str] = field(default_factory=set)
     mixed: list[Ids] = field(default_factory=list)
     resized: dict[tuple[str, str], tuple[Ids | int, ...]] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], list[Ids | None]] = field(default_factory=dict)
     anchors: dict[str, str] = field(default_factory=dict)
     id_count: int = 0
     parameter_ids: int = 0
-    components: Ids | None = None
-    labels: dict[int, tuple[Tensor, Label]] = field(default_factory=dict)
+    components: Components | None = None
+    _labels: dict[int, tuple[Tensor | TensorWeakRef, Label]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _weights: dict[int, Tensor] = field(default_factory=dict)
 
@@ -109,7 +113,7 @@ class PassLedger:
         ledger = cls(anchors=anchors_of(model))
         spatial = {
             id(tensor)
-            for module in model.modules()
+            for _, module in walk(model)
             if isinstance(module, nn.modules.conv._ConvNd)
             for tensor in (module.weight,)
         }
@@ -121,7 +125,7 @@ class PassLedger:
                     continue
                 ledger.slots.append(Slot(name, dim, ledger.id_count, size))
                 label.append(ledger.new_ids(size))
-            ledger.labels[id(tensor)] = (tensor, tuple(label))
+            ledger._labels[id(tensor)] = (tensor, tuple(label))
             ledger._names[id(tensor)] = name
             ledger._weights[id(tensor)] = tensor
         ledger.parameter_ids = ledger.id_count
@@ -132,12 +136,17 @@ class PassLedger:
         name = self._names.get(id(tensor))
         if name is not None:
             self.used.add(name)
-        found = self.labels.get(id(tensor))
-        return blank(tensor.dim()) if found is None else found[1]
+        found = self._labels.get(id(tensor))
+        if found is None:
+            return blank(tensor.dim())
+        holder, label = found
+        # The identity of one that is gone may have been given to another.
+        is_it = holder is tensor or (isinstance(holder, TensorWeakRef) and holder() is tensor)
+        return label if is_it else blank(tensor.dim())
 
     def remember(self, tensor: Tensor, label: Label) -> None:
-        """Note the label of a tensor, and hold it, so that no identity is used twice."""
-        self.labels[id(tensor)] = (tensor, label)
+        """Note the label of a tensor. One without values is held; real ones may not fit."""
+        self._labels[id(tensor)] = (tensor if tensor.is_meta else TensorWeakRef(tensor), label)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Tell whether a tensor was computed from parameters and buffers alone."""

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from widthwise.graph.recording.blame import OwnError
 from widthwise.graph.recording.places import Frames, Place
 from widthwise.graph.recording.values import Values, tensors_in
 from widthwise.rules import Label, Op, blank, lookup
-from widthwise.rules.op import Ledger
+from widthwise.rules.ledger import Labels, Notes
 
 Watcher = Callable[[Op, Place, Sequence[Label]], "Sequence[Tensor] | None"]
 
@@ -22,7 +23,8 @@ class LabelMode(TorchDispatchMode):
 
     Args:
         frames: Knows which module is running.
-        ledger: Takes down what rules say.
+        labels: Tells what tensors carry.
+        notes: Takes down what rules say.
         remember: Called with every output tensor and its label.
         readings: The reading to use at places where rules have a choice.
         watch: Called after each operator; may return other output tensors to go on with.
@@ -38,7 +40,8 @@ class LabelMode(TorchDispatchMode):
     def __init__(
         self,
         frames: Frames,
-        ledger: Ledger,
+        labels: Labels,
+        notes: Notes,
         remember: Callable[[Tensor, Label], None],
         readings: dict[Place, int],
         watch: Watcher,
@@ -46,7 +49,8 @@ class LabelMode(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self._frames = frames
-        self._ledger = ledger
+        self._labels = labels
+        self._notes = notes
         self._remember = remember
         self._readings = readings
         self._watch = watch
@@ -54,7 +58,7 @@ class LabelMode(TorchDispatchMode):
 
     def label(self, tensor: Tensor) -> Label:
         """Return the label of a tensor the pass has seen; blank if it has not."""
-        return self._ledger.label(tensor)
+        return self._labels.label(tensor)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -62,6 +66,12 @@ class LabelMode(TorchDispatchMode):
         """Run one operator and label what it returns."""
         kwargs = kwargs or {}
         result = self._values.run(func, args, kwargs)
+        try:
+            return self._label(func, args, kwargs, result)
+        except Exception as error:
+            raise OwnError from error
+
+    def _label(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
         outputs = tensors_in(result)
         place = self._frames.next_place(str(func))
         op = Op(
@@ -70,7 +80,8 @@ class LabelMode(TorchDispatchMode):
             kwargs,
             outputs,
             self._frames.path,
-            self._ledger,
+            self._labels,
+            self._notes,
             self._readings.get(place, 0),
         )
         labels = _ask(op)

@@ -14,6 +14,8 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from widthwise.network.copying import walk
+
 
 @dataclass(frozen=True)
 class Place:
@@ -38,7 +40,7 @@ def anchors_of(model: nn.Module) -> dict[str, str]:
     """
     anchors = {
         path: _class_of(module)
-        for path, module in model.named_modules()
+        for path, module in walk(model)
         if not type(module).__module__.startswith("torch.nn.")
     }
     anchors[""] = f"{_class_of(model)} (network)"
@@ -68,7 +70,7 @@ class Frames:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._names = {id(module): name for name, module in model.named_modules()}
+        self._names = {id(module): name for name, module in walk(model)}
         self._origins: dict[str, tuple[str, str]] = {}
         self._stack: list[list[Any]] = [["", 0]]
 

@@ -78,6 +78,8 @@ class Classification:
 
         Raises:
             ConfigError: If it does not.
+            DataError: If the data set is not there, or damaged as far as can be told without
+                training; sets in memory are loaded for that.
         """
         channels, height, width = self.data.image_shape
         classes = len(self.data.classes)
@@ -100,6 +102,9 @@ class Classification:
         if not isinstance(outputs, Tensor) or outputs.shape[1:] != (classes,):
             found = list(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs)
             raise ConfigError(f"{problem}: expected outputs [{classes}], got {found}.\n{hint}")
+        # Making the loaders is what loads and checks sets that are decoded into memory.
+        self.train(seed=0)
+        self.test()
 
     def batch(self, seed: int) -> tuple[Tensor, Tensor]:
         """Return one training batch, drawn, varied and normalised as in training.

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from widthwise.graph.recording.blame import OwnError
 from widthwise.graph.recording.meta_kernels import elementwise, joining, layers, reductions
 from widthwise.graph.recording.meta_kernels.layouts import Shortcut
 
@@ -46,12 +47,18 @@ def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
     Returns:
         What the operator returns.
+
+    Raises:
+        OwnError: If a shortcut fails. Of what PyTorch refuses, PyTorch says so itself.
     """
     shortcut = _SHORTCUTS.get(func)
     if shortcut is not None and (not kwargs or func in _WITH_KEYWORDS):
         first = args[0][0] if isinstance(args[0], list | tuple) else args[0]
         if type(first) in _PLAIN and first.is_meta:
-            result = shortcut(*args, **kwargs)
+            try:
+                result = shortcut(*args, **kwargs)
+            except Exception as error:
+                raise OwnError from error
             if result is not None:
                 return result
     return func(*args, **kwargs)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from widthwise._version import __version__
 from widthwise.cost import BUDGETS, Budget, costs_of
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
+from widthwise.network.spec import unknown_in
+from widthwise.plans.axis import AxisPlan
 from widthwise.rewrites import Rewrite
 
 FORMAT = 2
@@ -26,19 +29,7 @@ FORMAT = 2
 2: `before`; `attributes` was called `rewrites`, and `constraints` may have been called `wishes`.
 """
 
-
-@dataclass(frozen=True)
-class AxisPlan:
-    """What a plan does to one axis."""
-
-    width: int
-    """Units of the full network."""
-    kept: tuple[int, ...]
-    """Kept units, by their number within the axis, in order."""
-    unit_size: int
-    """Output channels of the axis' first layer that one unit takes."""
-    tied: tuple[str, ...]
-    """The tensor dims that are narrowed together, such as ``bn1.weight:0``."""
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -123,12 +114,7 @@ class Plan:
         return cls(
             axes=MappingProxyType(
                 {
-                    axis.name: AxisPlan(
-                        width=axis.width,
-                        kept=tuple(np.flatnonzero(kept[axis.units]).tolist()),
-                        unit_size=axis.unit_size,
-                        tied=tuple(f"{tensor}:{dim}" for tensor, dim in axis.members),
-                    )
+                    axis.name: AxisPlan.of(axis, np.flatnonzero(kept[axis.units]).tolist())
                     for axis in graph.axes.values()
                 }
             ),
@@ -136,7 +122,7 @@ class Plan:
             inputs=graph.inputs.to_spec(),
             cost=costs_of(graph, kept),
             full_cost=dict(costs_of(graph) if full_cost is None else full_cost),
-            attributes=graph.rewrites(kept),
+            attributes=graph.attributes(kept),
             budget={budget.name: budget.amount for budget in budgets},
             method=method,
             seed=seed,
@@ -181,19 +167,14 @@ class Plan:
             PlanError: If the plan was made for another network.
         """
         problems = [
-            f"`{name}`: "
-            + (f"{axis.width} units in the plan, " if axis else "not in the plan, ")
-            + (f"{found.width} in the network" if found else "not in the network")
-            for name in dict.fromkeys([*self.axes, *graph.axes])
-            for axis, found in [(self.axes.get(name), graph.axes.get(name))]
-            if axis is None or found is None or axis.width != found.width
+            f"`{name}`: {problem}"
+            for name, axis in self.axes.items()
+            for problem in axis.differences(graph.axes.get(name))
         ]
         problems += [
-            f"`{name}` is narrowed by the plan, and frozen here: {found.frozen}"
+            f"`{name}`: not in the plan, {found.width} units in the network"
             for name, found in graph.axes.items()
-            if name in self.axes
-            and found.frozen is not None
-            and len(self.axes[name].kept) < self.axes[name].width
+            if name not in self.axes
         ]
         if problems:
             raise errors.wrong_network(problems)
@@ -205,7 +186,13 @@ class Plan:
         return mask
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON, whole or not at all."""
+        """Write the plan as JSON, whole or not at all.
+
+        Raises:
+            PlanError: If the example inputs hold something that a file cannot.
+        """
+        for kind in unknown_in(self.inputs):
+            raise errors.unknown_input(kind)
         write_atomically(path, self.to_json())
 
     @classmethod
@@ -219,8 +206,8 @@ class Plan:
             The plan, without a graph: `shrink` traces the network again.
 
         Raises:
-            PlanError: If the file is missing, cut short, edited into nonsense, or of a newer
-                format.
+            PlanError: If the file is missing or no plan: cut short, edited into nonsense, of a
+                newer format, or with a rewrite that nobody has registered.
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -228,11 +215,12 @@ class Plan:
             raise errors.damaged_plan(path, error.strerror or str(error)) from error
         except ValueError as error:
             raise errors.damaged_plan(path, f"it is not JSON ({error}).") from error
-        if isinstance(data, dict) and data.get("format", 0) > FORMAT:
-            raise errors.damaged_plan(
-                path, f"it has format {data['format']}, this version reads {FORMAT} and older."
-            )
         try:
+            version = _require(data, "format", int)
+            if version > FORMAT:
+                raise errors.damaged_plan(
+                    path, f"it has format {version}, this version reads {FORMAT} and older."
+                )
             return cls._from_json(data)
         except errors.PlanError:
             raise
@@ -257,16 +245,7 @@ class Plan:
         }
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
         axes = [
-            f"    {json.dumps(name)}: "
-            + json.dumps(
-                {
-                    "width": axis.width,
-                    "keeps": len(axis.kept),
-                    "unit_size": axis.unit_size,
-                    "kept": _to_ranges(axis.kept),
-                    "tied": list(axis.tied),
-                }
-            )
+            f"    {json.dumps(name)}: {json.dumps(axis.to_spec())}"
             for name, axis in self.axes.items()
         ]
         body = ",\n".join(axes)
@@ -274,26 +253,33 @@ class Plan:
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Plan:
-        axes = {}
-        for name, entry in data["axes"].items():
-            kept = _from_ranges(entry["kept"])
-            width = int(entry["width"])
-            if not kept or kept[0] < 0 or kept[-1] >= width or len(kept) != entry["keeps"]:
-                raise ValueError(f"axis `{name}` keeps {entry['kept']!r} of {width} units")
-            axes[name] = AxisPlan(width, kept, int(entry["unit_size"]), tuple(entry["tied"]))
-        attributes = data["rewrites"] if data.get("format") == 1 else data["attributes"]
+        axes = {
+            name: AxisPlan.from_spec(spec) for name, spec in _require(data, "axes", dict).items()
+        }
+        old = data["format"] == 1
+        attributes = _require(data, "rewrites" if old else "attributes", dict)
+        costs = {
+            key: {name: _number(value) for name, value in _require(data, key, dict).items()}
+            for key in ("cost", "full_cost")
+        }
+        # What every reader of a plan asks for; other quantities came and will come with versions.
+        for key, name in product(costs, ("macs", "params")):
+            if name not in costs[key]:
+                raise ValueError(f"`{key}` does not say `{name}`")
+        constraints = "wishes" if "wishes" in data else "constraints"
+        seed = data["seed"]
         return cls(
             axes=MappingProxyType(axes),
-            model_name=data["model"],
-            inputs=data["inputs"],
-            cost={key: _number(value) for key, value in data["cost"].items()},
-            full_cost={key: _number(value) for key, value in data["full_cost"].items()},
+            model_name=_require(data, "model", str),
+            inputs=_require(data, "inputs", dict),
+            cost=costs["cost"],
+            full_cost=costs["full_cost"],
             attributes={key: tuple(value) for key, value in attributes.items()},
-            budget=data["budget"],
-            method=data["method"],
-            seed=data["seed"],
-            versions=data["versions"],
-            constraints=data.get("constraints", data.get("wishes", {})),
+            budget=_require(data, "budget", dict),
+            method=_require(data, "method", str),
+            seed=None if seed is None else int(seed),
+            versions=_require(data, "versions", dict),
+            constraints=_require({"constraints": {}, **data}, constraints, dict),
             before=tuple(rewrites.from_spec(each) for each in data.get("before", ())),
         )
 
@@ -340,12 +326,22 @@ class Plan:
         return "\n".join(lines)
 
 
+def _require(data: Any, key: str, kind: type[_Value]) -> _Value:
+    """Return an entry of a file, if it is of its type."""
+    if not isinstance(data, dict):
+        raise ValueError("it holds no fields")
+    value = data[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"`{key}` is {value!r}, expected {kind.__name__}")
+    return value
+
+
 def _from_text(text: str) -> Plan:
     return Plan._from_json(json.loads(text))
 
 
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{value!r} is not a number")
     return value
 
@@ -356,30 +352,3 @@ def _listed(before: Sequence[Rewrite]) -> str:
         values = ", ".join(f"{key}={value!r}" for key, value in each.to_spec().items())
         words.append(f"{each.name}({values})")
     return ", ".join(words) or "nothing"
-
-
-def _to_ranges(numbers: Sequence[int]) -> str:
-    """Write sorted numbers as ranges: ``0-3,5,7-9``."""
-    parts: list[str] = []
-    start = previous = None
-    for number in [*numbers, None]:
-        if previous is not None and (number is None or number != previous + 1):
-            parts.append(str(start) if start == previous else f"{start}-{previous}")
-            start = None
-        start = number if start is None else start
-        previous = number
-    return ",".join(parts)
-
-
-def _from_ranges(text: str) -> tuple[int, ...]:
-    """Read what `_to_ranges` wrote; numbers must increase."""
-
-    def parts() -> Iterable[int]:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            yield from range(int(first), int(last or first) + 1)
-
-    numbers = tuple(parts())
-    if list(numbers) != sorted(set(numbers)):
-        raise ValueError(f"{text[:60]!r} does not increase")
-    return numbers

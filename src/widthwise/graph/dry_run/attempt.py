@@ -1,0 +1,91 @@
+"""What came of a set of assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from widthwise.graph.axes import Units
+from widthwise.graph.dry_run.assumptions import Assumptions
+from widthwise.graph.dry_run.rehearsal import Failure
+from widthwise.graph.recording.ledger import Call
+from widthwise.graph.recording.passes import Recording
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Assumptions, the units that come of them, and how narrow networks ran.
+
+    One that has not been tried, or that ran as foretold, has no failure.
+
+    Attributes:
+        assumptions: What was assumed.
+        recording: What the full passes wrote down under these readings.
+        units: Units and axes.
+        failure: Where a narrow run first went another way than the full one.
+        kept: Which units that run kept. Shape ``[units]``, bool.
+        trial: Number of its mask.
+        number: Number of its pass.
+        rescales: Whether the narrow networks compute with numbers that depend on widths.
+    """
+
+    assumptions: Assumptions
+    recording: Recording
+    units: Units
+    failure: Failure | None = None
+    kept: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
+    trial: int = 0
+    number: int = 0
+    rescales: bool = False
+
+    def failed(self, failure: Failure, *, kept: np.ndarray, trial: int, number: int) -> Attempt:
+        """Return this attempt with a failure."""
+        return replace(self, failure=failure, kept=kept, trial=trial, number=number)
+
+    @cached_property
+    def calls(self) -> Sequence[Call]:
+        """The calls of the full pass whose narrow run failed."""
+        return self.recording.calls(self.number)
+
+    @cached_property
+    def kept_ids(self) -> np.ndarray:
+        """Which ids the failed run kept. Shape ``[ids]``, bool."""
+        return np.asarray(self.kept[self.units.of_id])
+
+    @cached_property
+    def room(self) -> int:
+        """How many units may go: every free axis keeps one."""
+        return sum(axis.width - 1 for axis in self.units.axes.values() if axis.frozen is None)
+
+    def gets_further_than(self, other: Attempt) -> bool:
+        """Tell whether this one failed later than another that failed, or not at all."""
+        return self.failure is None or self._progress > other._progress
+
+    @property
+    def _progress(self) -> tuple[int, int, int]:
+        return self.trial, self.number, -1 if self.failure is None else self.failure.call
+
+
+def trial_masks(units: Units) -> list[np.ndarray]:
+    """Return two masks that narrow every free axis, each by another amount where it can.
+
+    One removes the last units and one the first, by other amounts: what happens to suit one width,
+    or a slice at constant places, must not pass.
+
+    Args:
+        units: Units and axes.
+
+    Returns:
+        Which units stay, of each mask bool, shape ``[units]``.
+    """
+    masks = [np.ones(units.count, bool), np.ones(units.count, bool)]
+    for number, axis in enumerate(units.axes.values()):
+        if axis.frozen is None and axis.width > 1:
+            most = max(axis.width // 2, 1)
+            first, stop = axis.units.start, axis.units.stop
+            masks[0][stop - 1 - number % most : stop] = False
+            masks[1][first : first + 1 + (number + 1) % most] = False
+    return masks

@@ -1,0 +1,172 @@
+"""Decompose: a convolution becomes two, so that its rank is a width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from widthwise import errors
+from widthwise.rewrites.modules import copied, matching_modules, names, refused, replace_module
+from widthwise.rewrites.registry import register
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Kind(Enum):
+    """What the two convolutions start from."""
+
+    IDENTITY = "identity"
+    """The first keeps the filters, the second is the identity."""
+    SVD = "svd"
+    """The first has orthonormal filters, the second weighs them: for a weight ``W`` of shape
+    ``[inputs x taps, outputs]`` with ``W = U S V^T``, they hold ``U`` and ``S V^T``."""
+
+
+@register
+@dataclass(frozen=True)
+class Decompose:
+    """Convolutions become two: filters of the same kernel, then a 1x1 convolution that mixes them.
+
+    The number of filters is the rank of the layer, and an ordinary axis of the network that is
+    traced, named ``LAYER.0``: it is planned, searched and cut as every other. Cutting it leaves
+    the layer's outputs as they are; the cost falls once it is well below the full rank. Where the
+    layer had a bias, the 1x1 convolution has it, so no cut of the rank removes it.
+
+    The idea is that of Li et al., "Group Sparsity: The Hinge Between Filter Pruning and
+    Decomposition for Network Compression" (CVPR 2020, arXiv:2003.08935): their attached matrix is
+    the 1x1 convolution, its rows are the rank. Both starts are among theirs (``p-identity`` and
+    ``svd2``); the decomposition is computed in float64.
+
+    Args:
+        layers: Paths or globs of convolutions.
+        kind: What the two start from.
+        rank: Filters of the first one; all by default, and then the network computes what it did.
+            Fewer make another network, the closest of that rank, and need `Kind.SVD`.
+
+    Raises:
+        ConfigError: If the rank is not positive, or is asked for without `Kind.SVD`.
+    """
+
+    name: ClassVar[str] = "decompose"
+    layers: Sequence[str]
+    kind: Kind = Kind.IDENTITY
+    rank: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", names(self.layers))
+        object.__setattr__(self, "kind", Kind(self.kind))
+        if self.rank is not None and (self.rank < 1 or self.kind is not Kind.SVD):
+            raise errors.ConfigError(
+                f"A rank of {self.rank!r} is not to be had from `{self.kind}`.\n"
+                "Why: only singular values say which part of a layer to leave out.\n"
+                "Hint: use `Kind.SVD` with a rank of at least 1, or plan the width of `LAYER.0`."
+            )
+
+    def apply(self, model: nn.Module, inputs: Any) -> nn.Module:
+        """Return the network with two convolutions in the place of each; ``model`` is not changed.
+
+        Args:
+            model: The network, with or without weights.
+            inputs: Not looked at.
+
+        Returns:
+            A network of the same class that shares no memory with ``model``.
+
+        Raises:
+            ConfigError: If a name matches no module, or a module cannot be decomposed.
+        """
+        new = copied(model)
+        found = matching_modules(new, "layers", self.layers, nn.modules.conv._ConvNd)
+        problems = [
+            f"`{path}`: {reason}"
+            for path, module in found.items()
+            for reason in [_reason(new, module)]
+            if reason is not None
+        ]
+        if problems:
+            raise refused(self.name, problems)
+        for layer in found.values():
+            assert isinstance(layer, _CONVOLUTIONS)
+            replace_module(new, layer, self._pair(layer))
+        return new
+
+    def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
+        """Return the network itself, or None where a rank leaves something out."""
+        return model if self.rank is None else None
+
+    def to_spec(self) -> dict[str, Any]:
+        """Return layers, kind, and the rank if there is one."""
+        rank = {} if self.rank is None else {"rank": self.rank}
+        return {"layers": list(self.layers), "kind": self.kind.value, **rank}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Decompose:
+        """Build it from what `to_spec` returned."""
+        return cls(**spec)
+
+    def _pair(self, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> nn.Sequential:
+        first, second = self._factors(layer.weight.detach())
+        rank = len(first)
+        ones = (1,) * (layer.weight.dim() - 2)
+        # Made without values, for they are known, and drawing some would move the random state.
+        kind: Any = type(layer)
+        bodies = nn.Sequential(
+            kind(
+                layer.in_channels,
+                rank,
+                layer.kernel_size,
+                layer.stride,
+                layer.padding,
+                layer.dilation,
+                bias=False,
+                padding_mode=layer.padding_mode,
+                device="meta",
+            ),
+            kind(rank, layer.out_channels, ones, bias=layer.bias is not None, device="meta"),
+        )
+        bodies[0].weight = nn.Parameter(first, layer.weight.requires_grad)
+        bodies[1].weight = nn.Parameter(second, layer.weight.requires_grad)
+        if layer.bias is not None:
+            bodies[1].bias = layer.bias
+        return bodies
+
+    def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both weights, of shapes ``[rank, in, ...]`` and ``[out, rank, 1, ...]``."""
+        count, ones = len(weight), (1,) * (weight.dim() - 2)
+        full = count if self.kind is Kind.IDENTITY else min(count, weight[0].numel())
+        rank = min(full, self.rank or full)
+        if weight.is_meta:
+            return weight.new_empty(rank, *weight.shape[1:]), weight.new_empty(count, rank, *ones)
+        if self.kind is Kind.IDENTITY:
+            second = torch.eye(count, dtype=weight.dtype, device=weight.device)
+            return weight.clone(), second.reshape(count, count, *ones)
+        flat = weight.flatten(1).T.double()
+        u, s, v = torch.linalg.svd(flat, full_matrices=False)
+        first = u[:, :rank].T.reshape(rank, *weight.shape[1:])
+        second = (s[:rank, None] * v[:rank]).T.reshape(count, rank, *ones)
+        return first.to(weight.dtype).contiguous(), second.to(weight.dtype).contiguous()
+
+
+def _reason(model: nn.Module, layer: nn.Module) -> str | None:
+    """Return why a module cannot be decomposed; None if it can."""
+    if type(layer) not in _CONVOLUTIONS:
+        return f"a `{type(layer).__name__}` is not an ordinary convolution."
+    assert isinstance(layer, _CONVOLUTIONS)
+    if layer.groups > 1:
+        return "it has groups, which are narrow already."
+    if layer._forward_pre_hooks or layer._forward_hooks:
+        return "hooks hang on it, such as those of `weight_norm`, and would be lost."
+    holders = [
+        module
+        for module in model.modules()
+        for p in module._parameters.values()
+        if p is layer.weight
+    ]
+    if len(holders) > 1:
+        return "it shares its weight with another layer."
+    return None

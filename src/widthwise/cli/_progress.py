@@ -98,7 +98,7 @@ class ConsoleProgress:
     def results(self, results: Results) -> None:
         """Print the table of results."""
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("network")
+        table.add_column("network", no_wrap=True)
         titles = [measure.title for measure in results.measures]
         for name in (*titles, "MACs", "parameters", "epochs", "seconds"):
             table.add_column(name, justify="right")

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 import widthwise as ww
 from harness import write
 from widthwise.recipes.loader import load_recipe
-from widthwise.recipes.setting import Setting, budgets
+from widthwise.recipes.setting import Setting
 
 
 def measure(folder: Path) -> dict[str, Any]:
@@ -33,9 +33,13 @@ def measure(folder: Path) -> dict[str, Any]:
     """
     recipe = load_recipe(str(folder / "config.yaml"))
     plan = ww.Plan.load(folder / "plan.json")
-    setting = Setting(recipe.model, recipe.data, seed=recipe.seed)
+    setting = Setting(recipe.model, recipe.task.open(), seed=recipe.seed)
     search = recipe.method.attach(
-        setting.fresh(), setting.example, budget=budgets(recipe.budget), seed=recipe.seed
+        setting.fresh(),
+        setting.example,
+        budget=recipe.budget.open(),
+        limits=recipe.limits,
+        seed=recipe.seed,
     )
     initial = search.handle.importance()
     sizes, kept = [], []
@@ -48,9 +52,9 @@ def measure(folder: Path) -> dict[str, Any]:
     outcome = np.concatenate(kept)
     return {
         "model": recipe.model.name,
-        "data": recipe.data.name,
+        "data": recipe.task.dataset,
         "seed": recipe.seed,
-        "search_epochs": json.loads((folder / "stages/search/result.json").read_text())["epochs"],
+        "search_epochs": json.loads((folder / "stages/search/result.json").read_text("utf-8"))["epochs"],
         "sparsity": recipe.method.sparsity,
         "units": len(outcome),
         "kept_share": round(float(outcome.mean()), 4),

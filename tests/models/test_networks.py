@@ -13,7 +13,7 @@ from widthwise.models.mobilenet_v2 import InvertedResidual
 from widthwise.models.resnext_cifar import GroupedBlock, ResNextCifar
 from widthwise.models.vgg_cifar import Head, Vgg16Bn
 from widthwise.models.wide_resnet import PreActivationBlock, WideResNet
-from widthwise.recipes.setting import redrawn
+from widthwise.network.initialisation import draw_fresh
 
 
 def last_map(model: nn.Module, side: int) -> int:
@@ -57,8 +57,10 @@ def test_the_last_map_is_as_large_as_said(name: str, maps: dict[int, int]) -> No
 def test_densenet_is_drawn_as_in_the_paper() -> None:
     """Convolutions are normal with variance 2 / (9 x 12), also when drawn anew."""
     torch.manual_seed(0)
-    model = DenseNetCifar()
-    for network in (model, redrawn(model)):
+    network = DenseNetCifar()
+    for anew in (False, True):
+        if anew:
+            draw_fresh(network, None)
         weights = torch.cat([layer.conv.weight.flatten() for layer in network.block3])
         assert weights.std().item() == pytest.approx((2 / (9 * 12)) ** 0.5, rel=0.02)
         assert network.fc.weight.std().item() == pytest.approx((1 / 456) ** 0.5, rel=0.05)
@@ -71,7 +73,8 @@ def test_networks_drawn_anew_start_like_new_ones(name: str) -> None:
     factory = resolve(f"widthwise/{name}").factory
     model = factory(width_mult=0.25)
     before = {key: value.std().item() for key, value in model.named_parameters()}
-    after = {key: value.std().item() for key, value in redrawn(model).named_parameters()}
+    draw_fresh(model, None)
+    after = {key: value.std().item() for key, value in model.named_parameters()}
     # Small vectors vary from draw to draw; large tensors tell one distribution from another.
     large = [key for key, value in model.named_parameters() if value.numel() >= 1000]
     assert large

@@ -22,7 +22,7 @@ class Precision(Enum):
         """Say which numbers are meant on a kind of device, such as ``cpu``.
 
         ``auto`` is bfloat16 where the hardware computes in it. Elsewhere PyTorch emulates it: on a
-        CPU without such instructions a training step takes about ten times as long as in float32.
+        CPU without such instructions a training step takes many times as long as in float32.
 
         Args:
             device: As PyTorch calls it.

@@ -111,6 +111,9 @@ class ConsoleProgress:
                 str(arm.epochs),
                 f"{arm.seconds:.1f}",
             )
+        if not self._live:
+            # A pipe has no width of its own, and a table in narrow columns cannot be read.
+            self._console.width = 160
         self._console.print()
         self._console.print(table)
 

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reach_page import PEERS, is_smaller, rows_of
-from widthwise.recipes.arms import ARMS, FOUND
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-TITLES = {arm.name: arm.title for arm in (FOUND, *ARMS.values())}
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 COMPARE_START = "<!-- made by benchmarks/summary.py from cifar10_resnet20_compare -->"
 
@@ -79,17 +77,17 @@ def compare_table() -> str:
         "| network | test accuracy | found minus it | MACs | parameters |",
         "|---|--:|--:|--:|--:|",
     ]
-    for name, stage in group["stages"].items():
-        accuracy, minus = stage["accuracy"], stage["found_minus"]
+    for arm in group["arms"].values():
+        accuracy, minus = arm["measures"]["accuracy"], (arm["found_minus"] or {}).get("accuracy")
         difference = (
             "" if minus is None else f"{100 * minus['mean']:+.1f} ± {100 * minus['std']:.1f}"
         )
         lines.append(
-            f"| {TITLES[name]} | {100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f} % | "
-            f"{difference} | {stage['macs_fraction']:.0%} | {stage['params_fraction']:.0%} |"
+            f"| {arm['title']} | {100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f} % | "
+            f"{difference} | {arm['macs_fraction']:.0%} | {arm['params_fraction']:.0%} |"
         )
     where = group["runs"][0]["environment"]
-    epochs = {stage["epochs"] for stage in group["stages"].values()}
+    epochs = {arm["epochs"] for arm in group["arms"].values()}
     listed = ", ".join(map(str, group["seeds"]))
     lines += [
         "",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from run_folders import ACCURACY, PSNR
+from run_folders import ACCURACY, ALL, PSNR, make_run
 from widthwise.cli import _progress
 from widthwise.cli._progress import ConsoleProgress
+from widthwise.runs.results import read_results
 
 EPOCH: dict[str, Any] = {
     "epoch": 2,
@@ -52,3 +54,19 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" in text
     assert "10/10" in text
     assert "reached the budget" in text
+
+
+def test_the_table_of_results_has_every_measure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line per network in a pipe, none of them broken, with measures and costs."""
+    run = make_run(tmp_path, arms=ALL, measures=[ACCURACY, PSNR])
+    results = read_results(run)
+    assert results is not None
+    monkeypatch.setenv("COLUMNS", "60")
+    ConsoleProgress().results(results)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == 1 + 1 + len(ALL)
+    assert "test accuracy" in lines[0] and "PSNR" in lines[0]
+    assert lines[1].split()[:5] == ["found", "(inherited", "weights)", "97.50", "%"]
+    assert "1,266,000" in lines[1]

@@ -98,7 +98,7 @@ class ConsoleProgress:
     def results(self, results: Results) -> None:
         """Print the table of results."""
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("network")
+        table.add_column("network", no_wrap=True)
         titles = [measure.title for measure in results.measures]
         for name in (*titles, "MACs", "parameters", "epochs", "seconds"):
             table.add_column(name, justify="right")
@@ -111,6 +111,9 @@ class ConsoleProgress:
                 str(arm.epochs),
                 f"{arm.seconds:.1f}",
             )
+        if not self._live:
+            # A pipe has no width of its own, and a table in narrow columns cannot be read.
+            self._console.width = 160
         self._console.print()
         self._console.print(table)
 

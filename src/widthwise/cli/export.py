@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         "--out",
         metavar="FILE",
         type=Path,
-        help="default: in the run folder, named like resnet20.dhp50_cifar10.onnx",
+        help="default: in the run folder, named after network, method and data",
     )
     given = parser.parse_args(arguments)
 

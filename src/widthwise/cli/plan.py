@@ -22,6 +22,7 @@ def run(arguments: Sequence[str]) -> int:
         Exit code.
     """
     import widthwise as ww
+    from widthwise.cost import BUDGETS
 
     scores: dict[str, Callable[[], Any]] = {
         "l1": ww.scores.L1,
@@ -29,19 +30,14 @@ def run(arguments: Sequence[str]) -> int:
         "random": ww.scores.Random,
         "uniform": ww.scores.Uniform,
     }
-    budgets: dict[str, Callable[[str], Any]] = {
-        "macs": ww.Macs,
-        "params": ww.Params,
-        "memory": ww.Memory,
-    }
-    given = _parser(sorted(scores), sorted(budgets)).parse_args(arguments)
+    given = _parser(sorted(scores), list(BUDGETS)).parse_args(arguments)
     if is_pattern(given.model):
         return list_names(given.model)
     model, example = build_model(given.model, shape=given.input, weights=given.weights)
     plan = ww.plan(
         ww.trace(model, example),
         score=scores[given.score](),
-        budget=[budgets[kind](limit) for kind, limit in given.budget],
+        budget=[BUDGETS[kind](limit) for kind, limit in given.budget],
         min_width=given.min_width,
         round_to=given.round_to,
         include=given.include,

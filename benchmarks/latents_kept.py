@@ -54,7 +54,9 @@ def measure(folder: Path) -> dict[str, Any]:
         "model": recipe.model.name,
         "data": recipe.task.dataset,
         "seed": recipe.seed,
-        "search_epochs": json.loads((folder / "stages/search/result.json").read_text("utf-8"))["epochs"],
+        "search_epochs": json.loads((folder / "stages/search/result.json").read_text("utf-8"))[
+            "epochs"
+        ],
         "sparsity": recipe.method.sparsity,
         "units": len(outcome),
         "kept_share": round(float(outcome.mean()), 4),

@@ -41,9 +41,10 @@ NO_MASK = {
 
 UNREAD = (
     "in_channels out_channels in_features out_features num_features num_channels num_parameters "
-    "embedding_dim"
+    "embedding_dim kdim vdim head_dim"
 ).split()
-"""Sizes that torch's layers keep for their repr, or to check their input, not to compute."""
+"""Sizes that torch's layers keep for their repr, or to check their input, not to compute. Those of
+attention are brought in line because whoever reads them, a further trace too, would be misled."""
 
 AT_MOST = 3
 """Of a unit with many places, so many are left wide together, or narrowed together, at most."""

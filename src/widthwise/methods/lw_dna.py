@@ -257,7 +257,8 @@ def lw_dna(
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(1))
         >>> batch = torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.long)
         >>> small, plan = lw_dna(
-        ...     net, batch[0], loss=nn.functional.cross_entropy, batch=batch, budget=ww.Macs(0.9)
+        ...     net, batch[0], loss=nn.functional.cross_entropy, batch=batch, budget=ww.Macs(0.9),
+        ...     tau=0.4,
         ... )
         >>> plan.macs() / plan.full_macs, small[0].out_channels
         (0.875, 7)

@@ -37,7 +37,7 @@ class Mixed(nn.Module):
         self.head = nn.Conv2d(10, 20, 1)
         self.fc = nn.Linear(20, 4)
         if start is not None:
-            nn.init.constant_(self.head.weight, start)
+            nn.init.constant_(self.head.weight, start / self.head.in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.stem(x)).relu()
@@ -248,11 +248,12 @@ def test_several_budgets_refer_to_the_given_model() -> None:
 
 
 def test_fresh_weights_are_those_of_the_constructor() -> None:
-    """With a factory, what its constructor sets is what the narrow network has."""
-    small, _ = decide(Mixed(start=0.25), factory=lambda: Mixed(start=0.25))
-    assert (small.head.weight == 0.25).all()
-    small, _ = decide(Mixed(start=0.25))
-    assert not (small.head.weight == 0.25).any()
+    """With a factory, what its constructor draws at the narrow widths is what the network has."""
+    small, plan = decide(Mixed(start=2.0), factory=lambda: Mixed(start=2.0))
+    assert plan.widths["stem"] not in (10, 20)
+    assert torch.allclose(small.head.weight, torch.tensor(2.0 / plan.widths["stem"]))
+    small, _ = decide(Mixed(start=2.0))
+    assert small.head.weight.unique().numel() > 1
 
 
 def test_parameters_that_nobody_can_draw_are_an_error_with_the_way_out() -> None:
@@ -340,7 +341,7 @@ def test_a_recipe_decides_with_what_the_bench_lends() -> None:
     assert found.optimizer is None
     assert found.plan.seed == 5
     assert found.plan.widths["right"] == 6
-    assert (found.network.head.weight == 0.5).all()
+    assert torch.allclose(found.network.head.weight, 0.5 / torch.tensor(found.plan.widths["stem"]))
     assert found.network(IMAGES).shape == (6, 4)
 
 

@@ -66,7 +66,7 @@ class Method(Protocol):
     """The settings of a method in a recipe, chosen by ``method.name``."""
 
     name: str
-    """Such as ``dhp``."""
+    """Key in `METHODS`, and of the recipes that choose it."""
     trains: ClassVar[bool]
     """Whether it trains while it decides: its recipes then have a `search` stage."""
     inherits: ClassVar[bool]

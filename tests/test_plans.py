@@ -264,3 +264,49 @@ def test_files_of_format_1_are_read(plan: ww.Plan, tmp_path: Path, constraints: 
     text = text.replace('"attributes"', '"rewrites"').replace('"constraints"', f'"{constraints}"')
     (tmp_path / "plan.json").write_text(text)
     assert ww.Plan.load(tmp_path / "plan.json") == old
+
+
+class Widths(nn.Module):
+    """Remembers a width under a name that does not say which one it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 8
+        self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x))
+
+
+def test_a_plan_lists_sizes_that_may_have_become_wrong(tmp_path: Path) -> None:
+    """What may tell of a narrowed width and stays is in the plan, its file and its printout."""
+    net = Widths()
+    graph = ww.trace(net, torch.randn(1, 3, 4, 4))
+    plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5))
+    assert plan.stale == ("width",)
+    assert "width" in str(plan).splitlines()[-1]
+    plan.save(tmp_path / "plan.json")
+    assert ww.Plan.load(tmp_path / "plan.json").stale == ("width",)
+    assert ww.Plan.of(graph, graph.everything).stale == ()
+
+
+def test_no_plan_goes_below_the_floor_of_an_axis() -> None:
+    """A mask by hand is held to what the code runs with, before anything is cut."""
+
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            return self.last(x) / (8 // (x.shape[1] // 2))
+
+    net = Halves()
+    graph = ww.trace(net, torch.randn(1, 3, 4, 4))
+    mask = graph.smallest()
+    ww.Plan.of(graph, mask)
+    units = graph.axes["first"].units
+    mask[units.start + 1 : units.stop] = False
+    with pytest.raises(ww.errors.PlanError, match=r"`first` would keep 1.*2"):
+        ww.Plan.of(graph, mask)

@@ -30,6 +30,8 @@ FORMAT = 2
 """
 
 _Value = TypeVar("_Value")
+_STALE_SHOWN = 8
+"""Most names in a printout; the file has all."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Plan:
         versions: Of Widthwise and torch when the plan was made.
         before: What is done to the user's network before it is cut, in order. Axes are those of the
             rewritten network.
+        stale: Attributes, by dotted name, that may tell of a narrowed width and stay as they are:
+            nothing says of which; see `ChannelGraph.stale`.
         graph: The graph it was made from, while in memory; not saved and not compared.
     """
 
@@ -69,6 +73,7 @@ class Plan:
     versions: Mapping[str, str]
     constraints: Mapping[str, Any] = field(default_factory=dict)
     before: tuple[Rewrite, ...] = ()
+    stale: tuple[str, ...] = ()
     graph: ChannelGraph | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -99,7 +104,8 @@ class Plan:
             The plan.
 
         Raises:
-            PlanError: If the mask removes a frozen unit or all units of an axis.
+            PlanError: If the mask removes a frozen unit, or leaves an axis fewer units than the
+                network runs with.
         """
         kept = np.asarray(kept, bool)
         problems = []
@@ -109,6 +115,10 @@ class Plan:
                 problems.append(f"`{axis.name}` is frozen: {axis.frozen}")
             elif not own.any():
                 problems.append(f"`{axis.name}` would keep no unit")
+            elif own.sum() < axis.floor:
+                problems.append(
+                    f"`{axis.name}` would keep {own.sum()} units; the network needs {axis.floor}"
+                )
         if problems:
             raise errors.PlanError("No such plan:\n    " + "\n    ".join(problems))
         return cls(
@@ -129,6 +139,7 @@ class Plan:
             versions={"widthwise": __version__, "torch": torch.__version__},
             constraints=graph.constraints.to_spec(),
             before=tuple(before),
+            stale=graph.stale(kept),
             graph=graph,
         )
 
@@ -242,6 +253,7 @@ class Plan:
             "versions": self.versions,
             **({"constraints": self.constraints} if self.constraints else {}),
             **({"before": [rewrites.to_spec(each) for each in self.before]} if self.before else {}),
+            **({"stale": self.stale} if self.stale else {}),
         }
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
         axes = [
@@ -281,6 +293,7 @@ class Plan:
             versions=_require(data, "versions", dict),
             constraints=_require({"constraints": {}, **data}, constraints, dict),
             before=tuple(rewrites.from_spec(each) for each in data.get("before", ())),
+            stale=tuple(map(str, _require({"stale": [], **data}, "stale", list))),
         )
 
     def __reduce__(self) -> tuple[Callable[[str], Plan], tuple[str]]:
@@ -323,6 +336,13 @@ class Plan:
                 before, after = self.full_cost[key], self.cost[key]
                 part = f"{after / max(before, 1):.1%}"
                 lines.append(f"  {before:,} -> {after:,} {kind.title} ({part})")
+        if self.stale:
+            listed = ", ".join(self.stale[:_STALE_SHOWN])
+            more = len(self.stale) - _STALE_SHOWN
+            lines.append(
+                f"  may still tell of old widths: {listed}"
+                + (f" and {more} more" if more > 0 else "")
+            )
         return "\n".join(lines)
 
 

@@ -168,9 +168,10 @@ def test_an_arm_whose_fresh_weights_cannot_be_had_is_refused_before_training(
 
 def test_the_names_of_arms_are_their_keys() -> None:
     """A recipe that names all of them gets all of them, the found network first."""
-    recipe = load_recipe("digits", ["--arms", f"[{', '.join(ARMS)}]"])
-    arms = arms_of(recipe)
-    assert [arm.name for arm in arms] == [FOUND.name, *ARMS]
+    names = [name for name in ARMS if name != "wide"]
+    arms = arms_of(load_recipe("digits", ["--arms", f"[{', '.join(names)}]"]))
+    assert [arm.name for arm in arms] == [FOUND.name, *names]
+    assert [name == arm.name for name, arm in ARMS.items()] == [True] * len(ARMS)
     assert len({arm.title for arm in arms}) == len({arm.words for arm in arms}) == len(arms)
     assert all(arm.decide.stage for arm in arms if arm.weights is Weights.inherited)
     assert not any(isinstance(arm.decide, Nothing) for arm in arms if arm.decide.stage)
@@ -200,7 +201,16 @@ def test_the_teacher_is_trained_first_and_teaches_all_others(tmp_path: Path) -> 
         "wide": None,
     }
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "learned from the network twice as wide too" in " ".join(page.split())
+    assert "learned from the widened network too" in " ".join(page.split())
+
+
+def test_the_wide_arm_is_the_network_that_the_method_narrows(tmp_path: Path) -> None:
+    """It is widened as much as the method says; a method that widens nothing has no such arm."""
+    arms = run(tmp_path / "run", "digits_lw_dna", "--method.widen", "1.5")
+    assert arms["wide"].widths["layer1.0.conv1"] == 24
+    assert arms["full"].widths["layer1.0.conv1"] == 16
+    with pytest.raises(ConfigError, match=r"`wide`.*`dhp` widens nothing"):
+        load_recipe("digits", ["--arms", "[full, wide]"])
 
 
 def test_distillation_changes_what_is_learned(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from widthwise.cost import Budget
 from widthwise.plans import Plan
+from widthwise.rewrites import Rewrite
 from widthwise.search.limits import Limits
 from widthwise.search.search import Search
 
@@ -71,6 +72,11 @@ class Method(Protocol):
     """Whether it trains while it decides: its recipes then have a `search` stage."""
     inherits: ClassVar[bool]
     """Whether the narrow network goes on with weights of the wide one, or starts fresh."""
+
+    @property
+    def before(self) -> tuple[Rewrite, ...]:
+        """What it does to the user's own network before it is traced; nothing, most of them."""
+        ...
 
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
         """Decide the width of every layer.

@@ -11,6 +11,7 @@ from torch import nn
 from widthwise.cost import Budget
 from widthwise.graph import trace
 from widthwise.methods.base import Bench, Found
+from widthwise.rewrites import Rewrite
 from widthwise.search.handles import Latents
 from widthwise.search.limits import Limits
 from widthwise.search.prox import Prox
@@ -36,6 +37,7 @@ class DhpSettings:
 
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def attach(
         self,

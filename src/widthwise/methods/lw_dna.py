@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -45,6 +45,11 @@ class LwDnaSettings:
 
     trains: ClassVar[bool] = False
     inherits: ClassVar[bool] = False
+
+    @property
+    def before(self) -> tuple[Widen]:
+        """The network is widened first."""
+        return (Widen(self.widen),)
 
     def __post_init__(self) -> None:
         if not 1 <= self.widen < math.inf:
@@ -140,7 +145,8 @@ class LwDnaSettings:
         wanted = {axis.name for axis in limits.axes(own)}
         inputs = Inputs.of(example_inputs)
         while True:
-            rewrite = Widen(self.widen, exclude=tuple(n for n in own.axes if n in free - wanted))
+            (everywhere,) = self.before
+            rewrite = replace(everywhere, exclude=tuple(n for n in own.axes if n in free - wanted))
             wide = rewrite.apply(model, inputs)
             graph = trace(wide, inputs)
             # A width that the code only takes as it is may go unnoticed until it is another one.

@@ -16,8 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import widthwise as ww
-from widthwise.methods import Bench, Found
-from widthwise.rewrites import Rewrite, Widen
+from widthwise.methods import Bench, Found, Method
 from widthwise.search.scores import Score
 
 if TYPE_CHECKING:
@@ -104,25 +103,27 @@ class Decide(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Nothing:
-    """Keep every unit of the user's own network, or of what a rewrite makes of it."""
+    """Keep every unit of the user's own network, or of what the method makes of it first."""
 
-    before: tuple[Rewrite, ...] = ()
+    rewritten: bool = False
+    """Whether to do what the method does before it narrows."""
     stage: Stage | None = None
     at_once: bool = True
 
     @property
     def cuts(self) -> bool:
-        """Whether something was rewritten."""
-        return bool(self.before)
+        """Whether the result has other widths."""
+        return self.rewritten
 
     def __call__(self, desk: Desk) -> Found:
         """Return the plan that keeps everything; see `Decide`."""
-        network, graph = desk.setting.rewritten(self.before)
+        before = desk.recipe.method.before if self.rewritten else ()
+        network, graph = desk.setting.rewritten(before)
         plan = ww.Plan.of(
             graph,
             graph.everything,
             method="nothing",
-            before=self.before,
+            before=before,
             full_cost=desk.setting.full_cost,
         )
         return Found(network=network, plan=plan)
@@ -247,10 +248,10 @@ ARMS = {
         ),
         Arm(
             name="wide",
-            title="Twice as wide",
-            words="the network twice as wide",
+            title="Widened network",
+            words="the widened network",
             weights=Weights.fresh,
-            decide=Nothing(before=(Widen(2.0),)),
+            decide=Nothing(rewritten=True),
         ),
     )
 }
@@ -271,7 +272,7 @@ def arms_of(recipe: SearchRecipe) -> list[Arm]:
 
 
 def check_arms(
-    names: Sequence[str], *, teacher: str | None, distils: bool, trains: bool, inherits: bool
+    names: Sequence[str], *, teacher: str | None, distils: bool, method: Method
 ) -> list[str]:
     """Find out what is wrong with the arms of a recipe.
 
@@ -279,8 +280,7 @@ def check_arms(
         names: As the recipe lists them.
         teacher: The arm that the others are distilled from.
         distils: Whether converging has a weight for that.
-        trains: Whether the method trains while it decides.
-        inherits: Whether its narrow network goes on with the weights of the wide one.
+        method: What decides about the found network.
 
     Returns:
         A text per problem.
@@ -293,15 +293,8 @@ def check_arms(
             problems.append(f"`arms` names `{name}`: {hint}there are {', '.join(ARMS)}")
         elif names.count(name) > 1:
             problems.append(f"`arms` names `{name}` more than once")
-        elif ARMS[name].decide.stage is not None and not trains:
-            problems.append(
-                f"`arms` names `{name}`, which trains for as long as the search, and there is none"
-            )
-        elif isinstance(ARMS[name].decide, PlanOf) and not inherits:
-            problems.append(
-                f"`arms` names `{name}`, which is the found network once more: the method starts "
-                "from fresh weights too"
-            )
+        elif (why := _senseless(ARMS[name].decide, method)) is not None:
+            problems.append(f"`arms` names `{name}`, {why}")
     if distils and teacher is None:
         problems.append("`converge.distil` needs a `teacher`, such as `teacher: full`")
     if teacher is not None and not distils:
@@ -309,3 +302,14 @@ def check_arms(
     if teacher is not None and teacher not in names:
         problems.append(f"`teacher` is `{teacher}`, which is not among the `arms`")
     return list(dict.fromkeys(problems))
+
+
+def _senseless(decide: Decide, method: Method) -> str | None:
+    """Say why a way to decide makes no sense beside a method; None if it does."""
+    if decide.stage is not None and not method.trains:
+        return "which trains for as long as the search, and there is none"
+    if isinstance(decide, PlanOf) and not method.inherits:
+        return "which is the found network once more: the method starts from fresh weights too"
+    if isinstance(decide, Nothing) and decide.rewritten and not method.before:
+        return f"which is the full network once more: `{method.name}` widens nothing"
+    return None

@@ -72,7 +72,7 @@ class SearchRecipe:
     """What is trained beside the found network, for as many epochs in total: `full` (the network as
     it is), `uniform` (every layer narrowed by the same factor, to the MACs of the found network),
     `scratch` (the found widths with fresh weights), `l1` (trained plainly while the other searches,
-    cut where the L1 norms of filters are smallest, trained on), `wide` (twice as wide: a
+    cut where the L1 norms of filters are smallest, trained on), `wide` (as the method widens it: a
     teacher)."""
     teacher: str | None = None
     """The arm that the others are distilled from, with `converge.distil`. It is trained first."""
@@ -110,8 +110,7 @@ class SearchRecipe:
             self.arms,
             teacher=self.teacher,
             distils=self.converge.distil > 0,
-            trains=self.method.trains,
-            inherits=self.method.inherits,
+            method=self.method,
         )
         if problems:
             raise ConfigError("The recipe is set up wrongly:\n    " + "\n    ".join(problems))

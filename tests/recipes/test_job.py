@@ -337,7 +337,10 @@ def test_a_stopped_run_says_how_to_go_on(
     ("options", "says"),
     [
         (["--model.options.in_channels", "3"], r"--model.options.in_channels 1"),
-        (["--model.options.num_classes", "7"], "expected outputs [10], got [7]"),
+        (
+            ["--model.options.num_classes", "7"],
+            "expected outputs [10] for each of 4 inputs, got [7]",
+        ),
         (["--model.name", "widthwise/resnet15"], "No model named"),
         (["--task.dataset", "digit"], "nearest name is `digits`"),
         (["--task.batch_size", "5000"], "`task.batch_size` to at most 1347"),

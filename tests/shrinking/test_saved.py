@@ -88,6 +88,17 @@ def test_shared_weights_that_differ_in_the_file_are_refused(tied: tuple[Path, nn
         ww.load(folder, Tied)
 
 
+def test_shared_weights_may_hold_nan(tied: tuple[Path, nn.Module]) -> None:
+    """What diverged is loaded as it was saved: NaN is no sign that one tensor became two."""
+    folder, small = tied
+    with torch.no_grad():
+        small.a.weight[0] = float("nan")
+    ww.save(small, ww.Plan.load(folder / "plan.json"), folder)
+    again = ww.load(folder, Tied)
+    assert again.b.weight is again.a.weight
+    assert again.a.weight[0].isnan().all()
+
+
 def test_buffers_outside_the_state_dict_are_rebuilt(tmp_path: Path) -> None:
     """A buffer that only the constructor makes is there after loading."""
 

@@ -73,7 +73,7 @@ Every measure is that of the last epoch, never of the best. {escape(teaching(rec
 
 def _header(record: RunRecord) -> str:
     config = record.config
-    method, model = config["method"]["name"].upper(), config["model"]["name"]
+    method, model = config["method"]["name"].upper().replace("_", "-"), config["model"]["name"]
     what = f"{method} search, {model} on {data_of(config)}"
     return f"""<p class="kicker"><code>{escape(name_of(record))}</code> {escape(what)}</p>
 <h1>{escape(headline(record.results))}</h1>

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
-from torch import nn
+from torch import Tensor, nn
 
 from widthwise.errors import PlanError, RunError
 from widthwise.files import write_atomically
@@ -115,10 +115,17 @@ def _join(places: list[_Place], source: Path) -> None:
     _, first_table, first_name = places[0]
     first = first_table[first_name]
     for _, table, name in places[1:]:
-        if not first.is_meta and not torch.equal(table[name], first):
+        if not first.is_meta and not _same(table[name], first):
             names = ", ".join(name for name, _, _ in places)
             raise _misfit(source, f"{names} are one tensor in the network, and several here")
         table[name] = first
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether tensors are equal; NaN, as diverged training leaves it, equals NaN."""
+    if one.shape != other.shape:
+        return False
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _build(model_factory: Callable[[], nn.Module]) -> nn.Module:

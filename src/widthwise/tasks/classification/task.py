@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,6 +16,7 @@ from widthwise.data.batches import derived_seed, eval_batches, train_batches
 from widthwise.errors import ConfigError, DataError
 from widthwise.measures import Measure
 from widthwise.tasks.base import Sample
+from widthwise.tasks.checking import require_outputs
 from widthwise.tasks.classification.module import (
     ACCURACY,
     ClassificationModule,
@@ -91,17 +91,7 @@ class Classification:
             "Hint: set the network's constructor arguments in `model.options`, such as "
             f"`--model.options.in_channels {channels}` and `--model.options.num_classes {classes}`."
         )
-        training = network.training
-        try:
-            with torch.no_grad():
-                outputs = network.eval()(self.example())
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise ConfigError(f"{problem}: {error}\n{hint}") from error
-        finally:
-            network.train(training)
-        if not isinstance(outputs, Tensor) or outputs.shape[1:] != (classes,):
-            found = list(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs)
-            raise ConfigError(f"{problem}: expected outputs [{classes}], got {found}.\n{hint}")
+        require_outputs(network, self.example(), [classes], problem=problem, hint=hint)
         # Making the loaders is what loads and checks sets that are decoded into memory.
         self.train(seed=0)
         self.test()

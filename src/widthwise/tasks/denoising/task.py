@@ -16,6 +16,7 @@ from widthwise.data.photographs import Photographs, bundled_photographs, photogr
 from widthwise.errors import ConfigError
 from widthwise.measures import Measure
 from widthwise.tasks.base import Sample
+from widthwise.tasks.checking import require_outputs
 from widthwise.tasks.denoising.module import SHAVE, DenoisingModule, distance, training_pair
 from widthwise.tasks.denoising.noise import noisy_test_image
 from widthwise.tasks.denoising.settings import DenoisingSettings, Place
@@ -103,19 +104,7 @@ class Denoising:
             "Hint: set the network's constructor arguments in `model.options`, such as "
             f"`--model.options.in_channels {channels}`, or `--task.colour`."
         )
-        training = network.training
-        try:
-            with torch.no_grad():
-                outputs = network.eval()(images)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise ConfigError(f"{problem}: {error}\n{hint}") from error
-        finally:
-            network.train(training)
-        if not isinstance(outputs, Tensor) or outputs.shape != images.shape:
-            found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs)
-            raise ConfigError(
-                f"{problem}: expected outputs {list(images.shape)}, got {found}.\n{hint}"
-            )
+        require_outputs(network, images, images.shape[1:], problem=problem, hint=hint)
 
     def batch(self, seed: int) -> tuple[Tensor, Tensor]:
         """Return one training batch.

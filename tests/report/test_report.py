@@ -181,6 +181,18 @@ def test_without_a_known_uncertainty_the_page_says_so(tmp_path: Path) -> None:
     assert axes.lines[1].get_ydata()[-1] == pytest.approx(27.51, abs=0.8)
 
 
+def test_less_may_be_better(tmp_path: Path) -> None:
+    """Of a measure that should be small, the lead says that below is better."""
+    distance = Measure(
+        name="distance", title="distance", unit="px", digits=2, higher_is_better=False
+    )
+    values = {"found": 3.1, "full": 3.5, "uniform": 2.9}
+    build_report(make_run(tmp_path, measures=[distance], values=values))
+    text = " ".join(words(tmp_path).split())
+    assert "0.40 px below the full network (better)" in text
+    assert "0.20 px above uniform widths at the same MACs (worse)" in text
+
+
 def test_every_measure_has_a_tile_a_column_and_a_curve(tmp_path: Path) -> None:
     """The first is spoken of, and the others are shown."""
     ssim = Measure(name="ssim", title="SSIM", digits=4)

@@ -138,7 +138,12 @@ def _compared(results: Results, other: ArmResult) -> str:
     text = measure.write_difference(difference, error)
     if _is_level(measure, difference, error):
         return f"level with {other.words} ({text})"
-    return f"{text[1:]} {'above' if difference > 0 else 'below'} {other.words}"
+    text = f"{text[1:]} {'above' if difference > 0 else 'below'} {other.words}"
+    if measure.higher_is_better:
+        return text
+    # Nobody expects it of a number that is below another.
+    gain = measure.gain(found.measures[measure.name], other.measures[measure.name])
+    return f"{text} ({'better' if gain > 0 else 'worse'})"
 
 
 def _is_level(measure: Measure, difference: float, error: float | None) -> bool:

@@ -30,15 +30,6 @@ from widthwise.models.resnet_cifar import ResNetCifar
 STEPS = 5
 """Training steps per turn."""
 
-WAYS = {
-    **SETTINGS,
-    "bfloat16 autocast, channels_last": {
-        "memory_format": torch.channels_last,
-        "autocast": True,
-    },
-}
-"""The ways in which the network is trained; the last one, that of the recipes, is the fastest."""
-
 
 def noise() -> Split:
     """Return as many images and labels as CIFAR-10 has for training."""
@@ -89,7 +80,7 @@ def main() -> None:
         f"plain training steps of CIFAR ResNet-20, seed {SEED}",
         "batches": len(loader),
     }
-    for name, setting in WAYS.items():
+    for name, setting in SETTINGS.items():
         torch.manual_seed(SEED)
         layout = setting.get("memory_format", torch.contiguous_format)
         step, _ = stepper(ResNetCifar(depth=20).to(memory_format=layout), None, **setting)

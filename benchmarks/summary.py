@@ -12,7 +12,7 @@ from reach_page import PEERS, is_smaller, rows_of
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
-COMPARE_START = "<!-- made by benchmarks/summary.py from cifar10_resnet20_compare -->"
+COMPARISONS = ("cifar10_resnet20_compare", "cifar10_resnet20_lw_dna")
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def table() -> str:
             ("`import widthwise`, torch not counted", "import beyond torch"),
         )
     ]
-    ratio = step["results"]["float32"]["search / plain"]
+    ratio = step["results"]["networks"]["resnet20"]["float32"]["search / plain"]
     rows.append(("DHP search step of CIFAR ResNet-20, in plain steps", f"{ratio:.2f}"))
     good = [row for row in reach.values() if "failure" not in row]
     worst = max(max(row["proof_error"], row["half_proof_error"]) for row in good)
@@ -70,9 +70,9 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def compare_table() -> str:
-    """Return the table of the comparison on CIFAR-10, with seeds and the machine under it."""
-    group = _load("cifar10_resnet20_compare/compare")["groups"][0]
+def compare_table(name: str) -> str:
+    """Return the table of a comparison on CIFAR-10, with seeds and the machine under it."""
+    group = _load(f"{name}/compare")["groups"][0]
     lines = [
         "| network | test accuracy | found minus it | MACs | parameters |",
         "|---|--:|--:|--:|--:|",
@@ -93,15 +93,23 @@ def compare_table() -> str:
         "",
         f"Mean and standard deviation over seeds {listed}, accuracy of the last epoch; "
         f"{' or '.join(f'{number:g}' for number in sorted(epochs))} epochs each "
-        f"({where['processor']}, torch {where['packages']['torch']}).",
+        f"({_machine(where)}, torch {where['packages']['torch']}).",
     ]
     return "\n".join(lines)
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    accelerator = environment["accelerator"]
+    return accelerator or environment["processor"]
 
 
 def main() -> None:
     """Replace the tables in the README."""
     text = README.read_text(encoding="utf-8")
-    for start, lines in ((START, table()), (COMPARE_START, compare_table())):
+    tables = {START: table()}
+    for name in COMPARISONS:
+        tables[f"<!-- made by benchmarks/summary.py from {name} -->"] = compare_table(name)
+    for start, lines in tables.items():
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(END)}", re.DOTALL)
         replacement = f"{start}\n{lines}\n{END}"
         text = pattern.sub(lambda _, new=replacement: new, text)

@@ -68,9 +68,9 @@ def compare_cut(
     """
     for dtype in (torch.float32, torch.float64):
         given = _given(inputs, model, dtype)
-        notes = run_narrow(copy_module(small, _to(dtype)), given)
+        notes = run_narrow(copy_module(small, _to(dtype)), given, dtype)
         found = notes.outputs
-        expected = run_masked(_masked(model, graph, kept, dtype), given, graph, kept, notes)
+        expected = run_masked(_masked(model, graph, kept, dtype), given, dtype, graph, kept, notes)
         where, error = _compare(expected, found)
         if notes.failure is not None:
             _require_running(model, given, dtype)
@@ -104,7 +104,8 @@ def compare_rewrite(
     for dtype in (torch.float32, torch.float64):
         given = _given(inputs, reference, dtype)
         notes = [
-            run_narrow(copy_module(each, _to(dtype)), given) for each in (reference, rewritten)
+            run_narrow(copy_module(each, _to(dtype)), given, dtype)
+            for each in (reference, rewritten)
         ]
         if any(each.failure is not None for each in notes):
             _require_running(reference, given, dtype)
@@ -126,7 +127,7 @@ def _common(first: Outputs, second: Outputs) -> tuple[Outputs, Outputs]:
 
 def _require_running(model: nn.Module, inputs: Inputs, dtype: torch.dtype) -> None:
     """Raise if the full network itself does not run: then nothing is said about the other one."""
-    failure = run_narrow(copy_module(model, _to(dtype)), inputs).failure
+    failure = run_narrow(copy_module(model, _to(dtype)), inputs, dtype).failure
     if failure is not None:
         raise errors.forward_failed(
             type(model).__name__, "", inputs.describe(), failure

@@ -24,6 +24,7 @@ from widthwise.network.copying import named_tensors
 from widthwise.network.inputs import Inputs
 from widthwise.rules import Ids, Label, Op, blank
 from widthwise.rules.ledger import NO_NOTES
+from widthwise.shrinking.precision import at_least
 
 Outputs = list[tuple[str, list[Tensor]]]
 """What modules put out and decisions are made from, in order; the network itself comes last."""
@@ -49,12 +50,13 @@ class Notes:
     failure: Exception | None = None
 
 
-def run_narrow(model: nn.Module, inputs: Inputs) -> Notes:
+def run_narrow(model: nn.Module, inputs: Inputs, dtype: torch.dtype) -> Notes:
     """Run the narrow network.
 
     Args:
         model: The narrow network.
         inputs: Its inputs.
+        dtype: Precision of both, and of what the network computes.
 
     Returns:
         What it did.
@@ -62,7 +64,8 @@ def run_narrow(model: nn.Module, inputs: Inputs) -> Notes:
     notes = Notes()
     frames = Frames(model)
     noting = _Noting(notes, frames)
-    notes.failure = _run(model, inputs, notes.outputs, Tensor.clone, frames.follow(), noting)
+    contexts = (frames.follow(), at_least(dtype), noting)
+    notes.failure = _run(model, inputs, notes.outputs, Tensor.clone, *contexts)
     return notes
 
 
@@ -111,7 +114,12 @@ def _sample(tensor: Tensor) -> Tensor:
 
 
 def run_masked(
-    model: nn.Module, inputs: Inputs, graph: ChannelGraph, kept: np.ndarray, notes: Notes
+    model: nn.Module,
+    inputs: Inputs,
+    dtype: torch.dtype,
+    graph: ChannelGraph,
+    kept: np.ndarray,
+    notes: Notes,
 ) -> Outputs:
     """Run the masked network.
 
@@ -122,6 +130,7 @@ def run_masked(
     Args:
         model: The full network, masked.
         inputs: Its inputs.
+        dtype: Precision of both, and of what the network computes.
         graph: The trace of the full network.
         kept: Which units stay. Shape ``[units]``, bool.
         notes: What the narrow network did.
@@ -170,7 +179,7 @@ def run_masked(
     mode = LabelMode(
         frames, units, NO_NOTES, labels.__setitem__, graph.readings, watch, RealValues()
     )
-    _run(model, inputs, found, take, frames.follow(), mode)
+    _run(model, inputs, found, take, frames.follow(), at_least(dtype), mode)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cases import BY_NAME
 from widthwise import prove
 from widthwise.network.inputs import Inputs
 from widthwise.shrinking.comparing import telling
+from widthwise.shrinking.side_by_side import run_narrow
 
 
 def cut(model: nn.Module, image: Tensor) -> tuple[ww.Plan, nn.Module]:
@@ -267,3 +269,79 @@ def test_networks_without_weights_prove_nothing() -> None:
     plan, small = cut(model, torch.zeros(1, 2))
     with pytest.raises(ww.errors.ProofError, match="nothing to compute with"):
         prove(model, small, plan)
+
+
+class ScaledByTensor(nn.Module):
+    """Divides similarities by the root of a width that it has put into a tensor, as RAFT does."""
+
+    def __init__(self, make: Callable[[int], Tensor]) -> None:
+        super().__init__()
+        self.query, self.key, self.make = nn.Linear(6, 16), nn.Linear(6, 16), make
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key = self.query(x), self.key(x)
+        return query @ key.transpose(1, 2) / self.make(query.shape[-1]).sqrt()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda width: torch.tensor(float(width)),
+        lambda width: torch.tensor([width, width]).max().float(),
+        lambda width: torch.full((1,), width).float(),
+        lambda width: torch.ones(()).new_full((), width),
+        lambda width: torch.zeros(1).fill_(width),
+    ],
+    ids=["tensor", "list", "full", "new_full", "fill_"],
+)
+def test_a_width_in_a_tensor_is_a_number(make: Callable[[int], Tensor]) -> None:
+    """A scale says how many channels there are, whether it is a number or a tensor of one."""
+    model, inputs = ScaledByTensor(make), torch.randn(2, 5, 6)
+    plan, small = cut(model, inputs)
+    assert plan.widths["query"] < 16
+    assert prove(model, small, plan).error < 1e-5
+
+
+class AsksForFloat32(nn.Module):
+    """Asks for float32 in the ways that code does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).float()
+        rows = torch.arange(x.shape[2]).float()[:, None]
+        x = torch.matmul(x, torch.ones(x.shape[3], 5)) * rows
+        turned = torch.view_as_real(torch.ones(1, dtype=torch.complex64) * x).sum(-1)
+        return self.last(turned.to(torch.bfloat16)) + torch.zeros(1)
+
+
+def test_a_proof_in_float64_is_in_float64_throughout() -> None:
+    """What code asks for in float32 is computed in float64 where the proof is."""
+    notes = run_narrow(
+        AsksForFloat32().double(), Inputs((torch.randn(2, 3, 8, 8).double(),), {}), torch.float64
+    )
+    assert notes.failure is None
+    assert {tensor.dtype for _, tensors in notes.outputs for tensor in tensors} == {torch.float64}
+    assert torch.get_default_dtype() == torch.float32
+
+
+class Halves(nn.Module):
+    """Computes in half precision, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 20, 3), nn.Conv2d(20, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x.half()))
+
+
+def test_networks_in_half_precision_are_proven() -> None:
+    """Weights are compared in float32; code that makes halves of the input makes float32 there."""
+    model, inputs = Halves().half(), torch.randn(2, 3, 8, 8).half()
+    plan, small = cut(model, inputs)
+    proof = prove(model, small, plan)
+    assert proof.compared == ("first", "last", "")
+    assert proof.error < 1e-5

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from widthwise.graph import ChannelGraph
 from widthwise.graph.recording.attention import plain_attention
 from widthwise.graph.recording.mode import LabelMode
-from widthwise.graph.recording.numbers import is_number, numbers_in
+from widthwise.graph.recording.numbers import is_constant, is_number, numbers_in
 from widthwise.graph.recording.places import Frames, Place
 from widthwise.graph.recording.values import RealValues
 from widthwise.network.copying import named_tensors
@@ -41,12 +41,14 @@ class Notes:
         outputs: What modules put out, and what decisions were made from.
         numbers: The numbers that operators computed with, by operator.
         decisions: Indices and masks that operators made of real numbers, by operator.
+        constants: The tensors that Python code wrote down, such as ``torch.tensor(channels)``.
         failure: What the forward raised, if it did.
     """
 
     outputs: Outputs = field(default_factory=list)
     numbers: list[tuple[Any, tuple[float, ...]]] = field(default_factory=list)
     decisions: list[tuple[Any, list[Tensor]]] = field(default_factory=list)
+    constants: list[Tensor] = field(default_factory=list)
     failure: Exception | None = None
 
 
@@ -87,6 +89,8 @@ class _Noting(TorchDispatchMode):
             self._notes.numbers.append((func, numbers))
         result = func(*args, **kwargs)
         made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+        if is_constant(func):
+            self._notes.constants += [tensor.clone() for tensor in made]
         given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         if _decides(given, made):
             sample = [_sample(tensor) for tensor in given]
@@ -123,8 +127,8 @@ def run_masked(
 ) -> Outputs:
     """Run the masked network.
 
-    Where the narrow network computes with another number (a mean's divisor, an attention's scale),
-    so does this one: it says how many channels there are, not what they hold. And it takes the same
+    Where the narrow network computes with another number (a mean's divisor, an attention's scale,
+    in a tensor or not), so does this one: it says how many channels there are, not what they hold. And it takes the same
     decisions.
 
     Args:
@@ -146,7 +150,7 @@ def run_masked(
     stays = np.append(kept, True)
     units = _UnitLabels(labels, stays)
     found: Outputs = []
-    numbers, decisions = iter(notes.numbers), iter(notes.decisions)
+    numbers, decisions, constants = map(iter, (notes.numbers, notes.decisions, notes.constants))
 
     def take(value: Tensor) -> Tensor:
         return _pick(value, units.label(value), stays).clone()
@@ -160,6 +164,10 @@ def run_masked(
         # A weight over the norm of what is masked is not finite (weight norm per input channel).
         if op.mixes or renumbered or (from_weights and not all(map(_is_finite, op.outputs))):
             made = _on_kept(op, units, stays, out_labels, iter(narrow) if renumbered else None)
+        if is_constant(op.func):
+            written = next(constants, op.outputs[0])
+            if written.shape == op.outputs[0].shape:
+                made = [written.clone()]
         if _decides(op.tensors, op.outputs):
             sample = [_sample(_pick(t, units.label(t), stays)) for t in op.tensors]
             found.append((_decision(op.func, op.path), sample))
@@ -279,11 +287,13 @@ def _on_kept(
     """Compute one operator on kept channels, and put the results in their places."""
 
     def narrow(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return _pick(value, units.label(value), stays)
-        return next(numbers) if numbers is not None and is_number(op.func, value) else value
+        # Numbers in lists are sizes and dims.
+        if numbers is not None and is_number(op.func, value):
+            return next(numbers)
+        return tree_map_only(Tensor, lambda t: _pick(t, units.label(t), stays), value)
 
-    args, kwargs = tree_map(narrow, (list(op.args), dict(op.kwargs)))
+    args = [narrow(value) for value in op.args]
+    kwargs = {name: narrow(value) for name, value in op.kwargs.items()}
     op.fit_sizes(args)
     leaves, _ = tree_flatten(op.func(*args, **kwargs))
     results = [leaf for leaf in leaves if isinstance(leaf, Tensor)]

@@ -58,6 +58,15 @@ def forward_failed(kind: str, where: str, shapes: str, error: BaseException) -> 
     )
 
 
+def nothing_returned(kind: str) -> TraceError:
+    """No tensor was found in what the forward returned."""
+    return TraceError(
+        f"No tensor was found in what the forward pass of `{kind}` returned.\n"
+        "Why: a cut is proven on the outputs, and the widths of outputs must stay.\n"
+        "Hint: return tensors, in tuples, lists, dicts or objects that hold them as attributes."
+    )
+
+
 def meta_unsupported(kind: str, where: str, error: BaseException) -> TraceError:
     """The forward reads values, and the model has no weights to run it with."""
     return TraceError(

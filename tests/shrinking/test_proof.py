@@ -345,3 +345,49 @@ def test_networks_in_half_precision_are_proven() -> None:
     proof = prove(model, small, plan)
     assert proof.compared == ("first", "last", "")
     assert proof.error < 1e-5
+
+
+class Imaginary(nn.Module):
+    """The imaginary part of its output reads channels by their number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 20, 3), nn.Conv2d(20, 7, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return torch.complex(self.last(x), torch.zeros(())) + 1j * x[:, 6:13]
+
+
+def test_imaginary_parts_are_compared() -> None:
+    """A cut that is right in the real part only is refused."""
+    net, image = Imaginary(), torch.randn(1, 3, 8, 8)
+    graph = ww.trace(net, image)
+    kept = graph.everything.copy()
+    kept[graph.axes["first"].units.start : graph.axes["first"].units.start + 3] = False
+    with pytest.raises((ww.errors.PlanError, ww.errors.ProofError)):
+        ww.shrink(net, ww.Plan.of(graph, kept))
+
+
+class InPlace(nn.Module):
+    """Normalises its input where it lies."""
+
+    def __init__(self, reads: bool) -> None:
+        super().__init__()
+        self.first, self.last, self.reads = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 4, 1), reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
+        if self.reads and x.sum().item() > 1e9:
+            raise ValueError
+        return self.last(self.first(x).relu())
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["meta", "real"])
+def test_example_inputs_are_left_as_they_were(reads: bool) -> None:
+    """Code that writes into its input writes into a copy, the same for both networks."""
+    net, image = InPlace(reads), torch.randn(2, 3, 8, 8)
+    before = image.clone()
+    plan, small = cut(net, image)
+    assert prove(net, small, plan).error < 1e-5
+    assert torch.equal(image, before)

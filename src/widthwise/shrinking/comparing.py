@@ -159,6 +159,8 @@ def telling(inputs: Inputs) -> tuple[Inputs, bool]:
 
     def values(tensor: Tensor) -> Tensor:
         nonlocal drawn
+        if tensor.is_complex():
+            return torch.view_as_complex(values(torch.view_as_real(tensor)))
         if not tensor.is_floating_point():
             return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
         constant = 0.0
@@ -185,7 +187,10 @@ def _to(dtype: torch.dtype) -> Callable[[str, Tensor], Tensor]:
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
+    if tensor.is_complex():
+        dtype = dtype.to_complex()
+    is_real = tensor.is_floating_point() or tensor.is_complex()
+    return tensor.detach().to(dtype) if is_real else tensor.detach()
 
 
 def _masked(
@@ -227,6 +232,8 @@ def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
             return float("inf")
         if a.numel() == 0:
             continue
+        if a.is_complex() and b.is_complex():
+            a, b = torch.view_as_real(a), torch.view_as_real(b)
         if not a.is_floating_point():
             a, b = a.double(), b.double()
         scale = max(map(abs, _bounds(a)))

@@ -22,6 +22,7 @@ from widthwise.graph.recording.places import Frames, Place
 from widthwise.graph.recording.values import RealValues
 from widthwise.network.copying import named_tensors
 from widthwise.network.inputs import Inputs
+from widthwise.network.outputs import Left, tensors_of
 from widthwise.rules import Ids, Label, Op, blank
 from widthwise.rules.ledger import NO_NOTES
 from widthwise.shrinking.precision import at_least
@@ -95,16 +96,19 @@ class _Noting(TorchDispatchMode):
         if _decides(given, made):
             sample = [_sample(tensor) for tensor in given]
             self._notes.outputs.append((_decision(func, self._frames.path), sample))
-            taken = [tensor.clone() for tensor in made if not tensor.is_floating_point()]
+            taken = [tensor.clone() for tensor in made if not _is_real(tensor)]
             self._notes.decisions.append((func, taken))
         return result
 
 
 def _decides(given: Sequence[Tensor], made: Sequence[Tensor]) -> bool:
-    """Tell whether an operator makes indices or a mask of real numbers."""
-    return any(tensor.is_floating_point() for tensor in given) and any(
-        not tensor.is_floating_point() for tensor in made
-    )
+    """Tell whether an operator makes indices or a mask of numbers."""
+    return any(map(_is_real, given)) and not all(map(_is_real, made))
+
+
+def _is_real(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds numbers that are not whole."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _decision(func: Any, path: str) -> str:
@@ -128,8 +132,8 @@ def run_masked(
     """Run the masked network.
 
     Where the narrow network computes with another number (a mean's divisor, an attention's scale,
-    in a tensor or not), so does this one: it says how many channels there are, not what they hold. And it takes the same
-    decisions.
+    in a tensor or not), so does this one: it says how many channels there are, not what they hold.
+    And it takes the same decisions.
 
     Args:
         model: The full network, masked.
@@ -175,8 +179,7 @@ def run_masked(
             if func is op.func and all(_is_whole(label, stays) for label in out_labels):
                 theirs = iter(taken)
                 made = [
-                    own if own.is_floating_point() else next(theirs).clone()
-                    for own in made or op.outputs
+                    own if _is_real(own) else next(theirs).clone() for own in made or op.outputs
                 ]
         # What is computed on kept channels is no longer zero elsewhere as masked weights are.
         if from_weights and made is None:
@@ -210,10 +213,9 @@ def _run(
 
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
         def note(_: nn.Module, __: object, result: object) -> None:
-            leaves, _spec = tree_flatten(result)
             # What is noted here is no call of the network.
             with _disable_current_modes():
-                found.append((name, [take(leaf) for leaf in leaves if isinstance(leaf, Tensor)]))
+                found.append((name, [take(tensor) for tensor in tensors_of(result)]))
 
         return note
 
@@ -222,6 +224,7 @@ def _run(
         for name, module in model.named_modules()
         if not name or not any(True for _ in module.children())
     ]
+    left = Left(model)
     with ExitStack() as stack:
         stack.enter_context(_quietly())
         for context in contexts:
@@ -236,6 +239,7 @@ def _run(
         finally:
             for handle in handles:
                 handle.remove()
+    found += [(f"`{name}`", [take(t) for t in tensors]) for name, tensors in left.found()]
     return None
 
 

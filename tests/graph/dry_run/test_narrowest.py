@@ -89,7 +89,8 @@ def test_a_floor_may_be_higher_than_two() -> None:
 
 def test_limits_do_not_go_below_a_floor() -> None:
     """A plan by score keeps the floor, whatever `min_width` is, and alignment rounds it up."""
-    graph = ww.trace(Halves(), IMAGE)
+    net = Halves()
+    graph = ww.trace(net, IMAGE)
     axis = graph.axes["first"]
     assert Limits(min_width=1).floor(axis) == 2
     assert Limits(min_width=3).floor(axis) == 3

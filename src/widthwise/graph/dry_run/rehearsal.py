@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.axes import Units
 from widthwise.graph.recording.blame import OwnError
@@ -26,6 +25,7 @@ from widthwise.graph.recording.values import Values, tensors_in
 from widthwise.network.copying import walk
 from widthwise.network.inputs import Inputs
 from widthwise.network.narrowing import narrow_module
+from widthwise.network.outputs import tensors_of
 from widthwise.rules import Label
 from widthwise.rules.op import shape_of
 
@@ -240,7 +240,7 @@ def run_through(
         raise error.reveal() from None
     except Exception as error:
         return Breakdown(number, max(mode.count - 1, 0), _raised_in(error, small))
-    found = [shape_of(leaf) for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+    found = [shape_of(tensor) for tensor in tensors_of(result)]
     return None if found == list(results) else Breakdown(number, mode.count - 1, "")
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
+from widthwise import errors
 from widthwise.graph.axes import OUTPUT
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.costs import Cost
@@ -22,6 +22,7 @@ from widthwise.graph.recording.siblings import Siblings
 from widthwise.graph.recording.values import Values
 from widthwise.network.copying import copy_module
 from widthwise.network.inputs import Inputs
+from widthwise.network.outputs import Left, tensors_of
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
 
@@ -101,11 +102,14 @@ def record(
 
     Raises:
         ForwardError: If a forward fails.
+        TraceError: If no tensor is found in what the evaluation pass returns.
     """
     new = Recording(PassLedger.of(passes[0].twin))
     constraints.write(new.ledger, passes[0].twin)
     for number, each in enumerate(passes):
         returned = _follow(each, new.ledger, dict(readings), values())
+        if not number and not returned:
+            raise errors.nothing_returned(type(each.twin).__name__)
         new.results.append([shape_of(tensor) for tensor in returned])
         new.bounds.append(len(new.ledger.calls))
         if number == 0:
@@ -121,7 +125,7 @@ def _follow(
     # A copy: what a first run caches in its modules is not there when narrow ones run first.
     twin = copy_module(each.ready(), lambda _, tensor: tensor)
     listen(twin, ledger)
-    frames = Frames(twin)
+    frames, left = Frames(twin), Left(twin)
     mode = LabelMode(frames, ledger, ledger, ledger.remember, readings, ledger.watch, values)
     try:
         with torch.no_grad(), frames.follow(), mode:
@@ -130,8 +134,15 @@ def _follow(
         raise error.reveal() from None
     except Exception as error:
         raise ForwardError(frames.path, error) from error
-    returned = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
-    for tensor in returned:
+    returned = tensors_of(result)
+    # Whoever called the network may read those too, such as a loss; weights made anew are none.
+    kept = [
+        (tensor, f"left on the network as `{name}`")
+        for name, found in left.found()
+        for tensor in found
+        if not ledger.is_weight(tensor)
+    ]
+    for tensor, reason in (*kept, *((tensor, OUTPUT) for tensor in returned)):
         for ids in all_ids(ledger.label(tensor)):
-            ledger.frozen.insert(0, (ids, OUTPUT))
+            ledger.frozen.insert(0, (ids, reason))
     return returned

@@ -391,3 +391,41 @@ def test_example_inputs_are_left_as_they_were(reads: bool) -> None:
     plan, small = cut(net, image)
     assert prove(net, small, plan).error < 1e-5
     assert torch.equal(image, before)
+
+
+class Gained(nn.Module):
+    """Adds channels by their number, behind a gain."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 20, 3), nn.Conv2d(20, 7, 1)
+        self.gain = nn.Parameter(torch.full((1,), gain))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(x) + self.gain * x[:, 6:13]
+
+
+@pytest.mark.parametrize("gain", [0.0, 1e-6, 1.0])
+def test_the_proof_sees_through_gains_next_to_zero(gain: float) -> None:
+    """What is wrong behind a gain that has not grown yet is found, whatever the gain."""
+    net, image = Gained(gain), torch.randn(1, 3, 8, 8)
+    graph = ww.trace(net, image)
+    kept = graph.everything.copy()
+    kept[graph.axes["first"].units.start : graph.axes["first"].units.start + 3] = False
+    with pytest.raises(ww.errors.ProofError, match="network's output"):
+        ww.shrink(net, ww.Plan.of(graph, kept))
+
+
+def test_values_next_to_zero_are_compared_all_the_same() -> None:
+    """A gain that is no slice of the full network's keeps its value, and fails the proof."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    nn.init.zeros_(net.get_parameter("1.weight"))
+    plan, small = cut(net, torch.randn(1, 3, 8, 8))
+    proof = prove(net, small, plan)
+    assert set(proof.woken) == {"1.weight", "1.bias"} and "2 parameters next to zero" in str(proof)
+    assert not small.get_parameter("1.weight").any()
+    with torch.no_grad():
+        small.get_parameter("1.weight")[0] = 1e-4
+    with pytest.raises(ww.errors.ProofError, match="`1`"):
+        prove(net, small, plan)

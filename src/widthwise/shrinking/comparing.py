@@ -9,9 +9,10 @@ there the full network computes these operators on kept channels only, and the p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from widthwise.graph import ChannelGraph
 from widthwise.network.copying import copy_module, named_tensors
 from widthwise.network.inputs import Inputs
 from widthwise.shrinking.side_by_side import Outputs, run_masked, run_narrow
+from widthwise.shrinking.waking import woken
 
 TOLERANCE = 1e-5
 """Largest relative error of the outputs in float32."""
@@ -38,6 +40,8 @@ class Agreement:
     compared: tuple[str, ...]
     """What was compared, in order of execution: modules by path, the network itself as an empty
     path, and decisions such as a sort by operator in backticks."""
+    woken: tuple[str, ...] = ()
+    """Parameters that are next to zero and had other values in both networks; see `woken`."""
 
 
 def compare_cut(
@@ -49,8 +53,8 @@ def compare_cut(
     relative to its own size: a signal that fades or a head that starts at zero hides nothing. So is
     what decisions are made from, such as scores that boxes are sorted by; both networks then take
     the same decision, which rounding might turn. Both run in evaluation mode on copies; neither is
-    changed. Networks so deep that float32 rounding exceeds the tolerance are compared again in
-    float64.
+    changed. Parameters that are next to zero get values, the same in both. Networks so deep that
+    float32 rounding exceeds the tolerance are compared again in float64.
 
     Args:
         model: The full network.
@@ -66,16 +70,18 @@ def compare_cut(
         ProofError: If they differ; names the first module whose output does.
         TraceError: If the full network does not run on these inputs.
     """
+    awake, narrow_awake = woken(model, small, graph, kept)
     for dtype in (torch.float32, torch.float64):
         given = _given(inputs, model, dtype)
-        notes = run_narrow(copy_module(small, _to(dtype)), given, dtype)
+        notes = run_narrow(copy_module(small, _to(dtype, narrow_awake)), given, dtype)
         found = notes.outputs
-        expected = run_masked(_masked(model, graph, kept, dtype), given, dtype, graph, kept, notes)
+        masked = _masked(model, graph, kept, _to(dtype, awake))
+        expected = run_masked(masked, given, dtype, graph, kept, notes)
         where, error = _compare(expected, found)
         if notes.failure is not None:
             _require_running(model, given, dtype)
         if error <= TOLERANCE:
-            return Agreement(error, dtype, tuple(name for name, _ in found))
+            return Agreement(error, dtype, tuple(name for name, _ in found), tuple(awake))
     _require_finite(expected)
     raise errors.proof_failed(where, error, TOLERANCE, notes.failure)
 
@@ -182,8 +188,10 @@ def _given(inputs: Inputs, model: nn.Module, dtype: torch.dtype) -> Inputs:
     return inputs.map(lambda tensor: _cast(tensor, dtype).to(device))
 
 
-def _to(dtype: torch.dtype) -> Callable[[str, Tensor], Tensor]:
-    return lambda _, tensor: _cast(tensor, dtype)
+def _to(
+    dtype: torch.dtype, values: Mapping[str, Tensor] = MappingProxyType({})
+) -> Callable[[str, Tensor], Tensor]:
+    return lambda name, tensor: _cast(values.get(name, tensor), dtype)
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -194,12 +202,15 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _masked(
-    model: nn.Module, graph: ChannelGraph, kept: np.ndarray, dtype: torch.dtype
+    model: nn.Module,
+    graph: ChannelGraph,
+    kept: np.ndarray,
+    cast: Callable[[str, Tensor], Tensor],
 ) -> nn.Module:
     """Copy the network with the consumers of removed channels zeroed."""
 
     def change(name: str, tensor: Tensor) -> Tensor:
-        new = _cast(tensor, dtype)
+        new = cast(name, tensor)
         for dim in graph.consumers.get(name, ()):
             units = graph.slots[name][dim]
             assert units is not None

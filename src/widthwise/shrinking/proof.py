@@ -32,6 +32,9 @@ class Proof:
     """Shapes and dtypes of the inputs."""
     noise: bool
     """Whether values of the inputs were drawn: the example was constant, or was not at hand."""
+    woken: tuple[str, ...] = ()
+    """Parameters next to zero, such as a gain before training, that had other values in both
+    networks: nothing behind them could be seen otherwise."""
     before: Steps = ()
     """The rewrites that came first, each with its agreement; None where it has no reference."""
 
@@ -47,6 +50,10 @@ class Proof:
         if self.on_kept_channels:
             lines.append(
                 "  results that depend on which channels exist were computed on kept channels only"
+            )
+        if self.woken:
+            lines.append(
+                f"  {len(self.woken)} parameters next to zero had other values, the same in both"
             )
         for rewrite, agreement in self.before:
             lines.append(
@@ -108,6 +115,7 @@ def prove(model: nn.Module, small: nn.Module, plan: Plan, *, example_inputs: Any
         dtype=agreement.dtype,
         on_kept_channels=graph.mixes,
         compared=agreement.compared,
+        woken=agreement.woken,
         inputs=given.describe(),
         noise=drawn or (example_inputs is None and plan.graph is None),
         before=steps,

@@ -154,7 +154,8 @@ def run_masked(
     stays = np.append(kept, True)
     units = _UnitLabels(labels, stays)
     found: Outputs = []
-    numbers, decisions, constants = map(iter, (notes.numbers, notes.decisions, notes.constants))
+    numbers, decisions = iter(notes.numbers), iter(notes.decisions)
+    constants = iter(notes.constants)
 
     def take(value: Tensor) -> Tensor:
         return _pick(value, units.label(value), stays).clone()

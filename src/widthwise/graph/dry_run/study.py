@@ -13,7 +13,7 @@ from torch import nn
 from widthwise.graph.axes import solve
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.dry_run.assumptions import Assumptions, At
-from widthwise.graph.dry_run.attempt import Attempt, trial_masks
+from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.rehearsal import Breakdown, Failure, rehearse, run_through
 from widthwise.graph.recording.passes import Pass, Recording, record
 from widthwise.graph.recording.places import Place
@@ -104,7 +104,7 @@ class Study:
             The same attempt, with its first failure or without one.
         """
         rescales = False
-        for trial, kept in enumerate(trial_masks(attempt.units)):
+        for trial, kept in enumerate(attempt.trials):
             for number, each in enumerate(self.passes):
                 outcome = rehearse(
                     each.ready(),

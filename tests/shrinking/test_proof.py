@@ -391,3 +391,23 @@ def test_example_inputs_are_left_as_they_were(reads: bool) -> None:
     plan, small = cut(net, image)
     assert prove(net, small, plan).error < 1e-5
     assert torch.equal(image, before)
+
+
+def test_numbers_in_place_are_those_of_the_narrow_network() -> None:
+    """What is scaled in place is scaled once, by the narrow network's number."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.leave = nn.Linear(3, 16), nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q = self.enter(x)
+            q.mul_(q.shape[-1] ** -0.5)
+            return self.leave(q.relu_().add_(q.shape[-1] / 8))
+
+    torch.manual_seed(0)
+    net = Net()
+    plan, small = cut(net, torch.randn(2, 3))
+    assert plan.widths["enter"] == 8
+    prove(net, small, plan)

@@ -216,7 +216,7 @@ def test_inputs_that_the_network_refuses_prove_nothing() -> None:
 
 
 class Halving(nn.Module):
-    """Divides by zero where five channels are left, more and fewer than a trace tries."""
+    """Divides by zero where six channels are left, more and fewer than a trace tries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class Halving(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        return self.last(x * (8 // (x.shape[1] - 5)))
+        return self.last(x * (8 // (x.shape[1] - 6)))
 
 
 def test_any_exception_of_the_narrow_network_is_a_failed_proof() -> None:
@@ -233,7 +233,7 @@ def test_any_exception_of_the_narrow_network_is_a_failed_proof() -> None:
     graph = ww.trace(model, torch.zeros(1, 3, 8, 8))
     kept = graph.everything.copy()
     units = graph.axes["first"].units
-    kept[units.start + 5 : units.stop] = False
+    kept[units.start + 6 : units.stop] = False
     with pytest.raises(ww.errors.ProofError, match="raises ZeroDivisionError"):
         ww.shrink(model, ww.Plan.of(graph, kept))
 

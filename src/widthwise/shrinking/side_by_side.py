@@ -210,13 +210,11 @@ class _NarrowNumbers:
         of, narrow = next(self._numbers, (None, ())) if wide else (None, ())
         self.left = narrow if of is func and narrow != wide else ()
         if self.left and func._schema.is_mutable:
-            args, kwargs = _renumber(func, (args, kwargs), iter(self.left))
+            fresh = iter(self.left)
+            args = [next(fresh) if is_number(func, value) else value for value in args]
+            kwargs = {k: next(fresh) if is_number(func, v) else v for k, v in kwargs.items()}
             self.left = ()
         return func(*args, **kwargs)
-
-
-def _renumber(func: Any, given: Any, numbers: Iterator[float]) -> Any:
-    return tree_map(lambda value: next(numbers) if is_number(func, value) else value, given)
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -96,6 +96,7 @@ def trace(
     constraints = Constraints.of(freeze, tie)
     with _undisturbed():
         study, notes = _open_study(model, inputs, constraints)
+        notes += _unread(study)
         return _to_graph(model, inputs, settle(study), constraints, notes)
 
 
@@ -169,15 +170,28 @@ def _needs_values(error: Exception) -> bool:
 
 def _with_training_pass(study: Study) -> Study:
     # Auxiliary heads, which only training uses, read features of the trunk: they must be narrowed
-    # with it.
-    if not study.unused:
-        return study
+    # with it. So must what training rolls, returns besides, or keeps in buffers.
     first = study.passes[0]
     # Batch normalisation refuses to train on one value per channel.
+    training = Pass(first.twin, first.inputs.with_batch(2), training=True)
+    if not study.unused and not study.learns_more_from(training):
+        return study
     try:
-        return study.with_pass(Pass(first.twin, first.inputs.with_batch(2), training=True))
+        return study.with_pass(training)
     except ForwardError:
         return study
+
+
+def _unread(study: Study) -> list[str]:
+    """Note the modules whose parameters no pass reads: they stay as they are."""
+    missed = {name.rpartition(".")[0] for name in study.unused}
+    if not missed:
+        return []
+    listed = ", ".join(f"`{path}`" if path else "the network itself" for path in sorted(missed))
+    return [
+        f"the example inputs reach not all parameters of {listed}; what they miss keeps its shape,"
+        " and may not fit what feeds it in the narrow network"
+    ]
 
 
 def _to_graph(

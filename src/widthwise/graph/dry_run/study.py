@@ -18,6 +18,7 @@ from widthwise.graph.dry_run.rehearsal import Breakdown, Failure, rehearse, run_
 from widthwise.graph.recording.passes import Pass, Recording, record
 from widthwise.graph.recording.places import Place
 from widthwise.graph.recording.values import Values
+from widthwise.graph.training import trains_otherwise
 from widthwise.network.copying import named_tensors, walk
 from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Ids
@@ -61,6 +62,10 @@ class Study:
         return {
             name for name, _ in self.passes[0].twin.named_parameters()
         } - self._first.ledger.used
+
+    def learns_more_from(self, training: Pass) -> bool:
+        """Tell whether a training pass does what evaluation does not; see `trains_otherwise`."""
+        return trains_otherwise(training, self._first, self._values())
 
     def with_pass(self, added: Pass) -> Study:
         """Return the study of one more pass.

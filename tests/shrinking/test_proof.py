@@ -411,3 +411,16 @@ def test_numbers_in_place_are_those_of_the_narrow_network() -> None:
     plan, small = cut(net, torch.randn(2, 3))
     assert plan.widths["enter"] == 8
     prove(net, small, plan)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_weights_that_learn_when_they_are_asked_are_left_alone(training: bool) -> None:
+    """Spectral normalisation takes a step at each look in training mode; shrinking takes none."""
+    torch.manual_seed(0)
+    spectral = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 16, 3))
+    model = nn.Sequential(spectral, nn.Conv2d(16, 4, 3)).train(training)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    plan, small = cut(model, torch.rand(1, 3, 16, 16))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    assert prove(model, small, plan).error < 1e-5
+    assert all(module.training == training for module in (*model.modules(), *small.modules()))

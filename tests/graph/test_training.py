@@ -112,5 +112,5 @@ def test_modules_that_no_call_reaches_are_named() -> None:
     """The notes and the report name what stays as it is; a network that is reached has no note."""
     graph = ww.trace(Forks(), IMAGE)
     assert len(graph.notes) == 1 and "`other`" in graph.notes[0] and "`usual`" not in graph.notes[0]
-    assert "Note: the example inputs" in str(graph)
+    assert "Note: the example inputs do not reach `other`" in str(graph)
     assert ww.trace(nn.Conv2d(3, 8, 1), IMAGE).notes == ()

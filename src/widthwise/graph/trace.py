@@ -183,14 +183,18 @@ def _with_training_pass(study: Study) -> Study:
 
 
 def _unread(study: Study) -> list[str]:
-    """Note the modules whose parameters no pass reads: they stay as they are."""
-    missed = {name.rpartition(".")[0] for name in study.unused}
+    """Note the modules none of whose parameters a pass reads: they stay as they are."""
+    reached: dict[str, bool] = {}
+    unused = study.unused
+    for name, _ in study.passes[0].twin.named_parameters():
+        path = name.rpartition(".")[0]
+        reached[path] = reached.get(path, False) or name not in unused
+    missed = [f"`{path}`" for path, found in reached.items() if path and not found]
     if not missed:
         return []
-    listed = ", ".join(f"`{path}`" if path else "the network itself" for path in sorted(missed))
     return [
-        f"the example inputs reach not all parameters of {listed}; what they miss keeps its shape,"
-        " and may not fit what feeds it in the narrow network"
+        f"the example inputs do not reach {', '.join(missed)}: what they miss keeps its shape, and "
+        "may not fit what feeds it in a narrow network"
     ]
 
 

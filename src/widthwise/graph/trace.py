@@ -97,7 +97,8 @@ def trace(
     with _undisturbed():
         study, notes = _open_study(model, inputs, constraints)
         notes += _unread(study)
-        return _to_graph(model, inputs, settle(study), constraints, notes)
+        settled = study.with_unread_sizes(settle(study))
+        return _to_graph(model, inputs, settled, constraints, notes)
 
 
 def _open_study(

@@ -19,6 +19,7 @@ from widthwise.graph.recording.passes import Pass, Recording, record
 from widthwise.graph.recording.places import Place
 from widthwise.graph.recording.values import Values
 from widthwise.graph.training import trains_otherwise
+from widthwise.graph.unrun import sizes_of_parts
 from widthwise.network.copying import named_tensors, walk
 from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Ids
@@ -123,6 +124,15 @@ class Study:
                     return attempt.failed(outcome, kept=kept, trial=trial, number=number)
                 rescales |= outcome.rescales
         return replace(attempt, rescales=rescales)
+
+    def with_unread_sizes(self, attempt: Attempt) -> Attempt:
+        """Return an attempt with the attributes that code follows which no pass runs."""
+        recording = attempt.recording
+        found = sizes_of_parts(
+            self.passes[0], recording.calls(0), recording.results[0], attempt.units, self._values()
+        )
+        resized = {**attempt.units.resized, **found}
+        return replace(attempt, units=replace(attempt.units, resized=resized))
 
     def breakdown(self, attempt: Attempt, kept: np.ndarray) -> Breakdown | None:
         """Run a narrow network of any widths through, without comparing its calls.

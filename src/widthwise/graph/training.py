@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dis import get_instructions
-from functools import cache
 from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import Any
@@ -42,7 +41,7 @@ def trains_otherwise(training: Pass, evaluation: Recording, values: Values) -> b
     Returns:
         Whether there is something to follow; not if the pass fails.
     """
-    if not any(_branches_on_mode(type(module)) for _, module in walk(training.twin)):
+    if not any(map(_branches_on_mode, {type(module) for _, module in walk(training.twin)})):
         return False
     twin = copy_module(training.ready(), lambda _, tensor: tensor)
     names = {id(tensor): name for name, tensor in named_tensors(twin) if tensor.dim()}
@@ -61,7 +60,6 @@ def trains_otherwise(training: Pass, evaluation: Recording, values: Values) -> b
     return not all(map(_is_harmless, more))
 
 
-@cache
 def _branches_on_mode(kind: type) -> bool:
     """Tell whether code of a class, but for PyTorch's own, branches on `training` or keeps it."""
     if kind.__module__.startswith("torch.") or kind is object:

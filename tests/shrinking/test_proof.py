@@ -424,3 +424,27 @@ def test_weights_that_learn_when_they_are_asked_are_left_alone(training: bool) -
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
     assert prove(model, small, plan).error < 1e-5
     assert all(module.training == training for module in (*model.modules(), *small.modules()))
+
+
+class SumOfKernels(nn.Module):
+    """Convolves with the sum of two kernels and a product of low rank, as merged networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 12, 1), nn.Conv2d(8, 3, 1)
+        self.large, self.small = nn.Conv2d(12, 8, 3), nn.Conv2d(12, 8, 1)
+        self.down, self.up = nn.Parameter(torch.randn(4, 12)), nn.Parameter(torch.randn(8, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        small = self.small.weight + (self.up @ self.down)[..., None, None]
+        kernel = self.large.weight + nn.functional.pad(small, (1, 1, 1, 1))
+        return self.last(nn.functional.conv2d(self.first(x), kernel))
+
+
+def test_all_summands_of_a_weight_are_masked() -> None:
+    """A removed channel is zeroed in each kernel of a sum, not in the first alone."""
+    torch.manual_seed(0)
+    model, image = SumOfKernels(), torch.randn(1, 3, 8, 8)
+    plan, small = cut(model, image)
+    assert plan.widths["down"] < 12
+    assert prove(model, small, plan).error < 1e-5

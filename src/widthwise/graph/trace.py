@@ -221,9 +221,7 @@ def _to_graph(
     free = np.zeros(units.count, bool)
     for axis in units.axes.values():
         free[axis.units] = axis.frozen is None
-    consumed = np.zeros(ledger.id_count, bool)
-    for ids in ledger.consumed:
-        consumed[ids] = True
+    consumed = ledger.summed()
     consumers: dict[str, tuple[int, ...]] = {}
     for slot in ledger.slots:
         if consumed[slot.start : slot.start + slot.length].any():

@@ -10,13 +10,12 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from widthwise.graph.recording.passes import Pass, Recording
 from widthwise.graph.recording.values import Values, tensors_in
 from widthwise.network.copying import copy_module, named_tensors, walk
+from widthwise.network.outputs import tensors_of
 from widthwise.rules.op import shape_of
 
 _EMPTY = (torch.ops.aten.empty, torch.ops.aten.new_empty, torch.ops.aten.empty_like)
@@ -51,7 +50,7 @@ def trains_otherwise(training: Pass, evaluation: Recording, values: Values) -> b
             result = training.inputs.call(twin)
     except Exception:
         return False
-    returned = [shape_of(leaf)[1:] for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
+    returned = [shape_of(tensor)[1:] for tensor in tensors_of(result)]
     if returned != [shape[1:] for shape in evaluation.results[0]]:
         return True
     if not mode.read <= evaluation.ledger.used:

@@ -42,6 +42,8 @@ _OF_META_TENSORS = re.compile(
 """What PyTorch says of a tensor without values; the user's own words may have "meta" in them."""
 
 
+# Within inference mode, dispatch modes see no convolution.
+@torch.inference_mode(False)
 def trace(
     model: nn.Module,
     example_inputs: Any,

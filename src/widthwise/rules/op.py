@@ -123,6 +123,13 @@ class Op:
             where = f" in `{self.path}`" if self.path else " in the outermost forward"
             self._notes.freeze(ids, f"`{self.name}`{where}: {reason}")
 
+    def number(self, output: Tensor, ids: Ids | None) -> None:
+        """Note that an output holds the numbers of channels: none may go if anything reads it."""
+        if ids is not None:
+            where = f" in `{self.path}`" if self.path else " in the outermost forward"
+            reason = f"`{self.name}`{where}: numbers of channels are used as values"
+            self._notes.number(output, ids, reason)
+
     def freeze_all(self, reason: str) -> None:
         """Freeze every id that the arguments carry."""
         for tensor in self.tensors:

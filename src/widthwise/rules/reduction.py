@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from widthwise.rules.labels import Label, blank
 from widthwise.rules.op import Op, keep_dims
 from widthwise.rules.registry import register
 
 aten = torch.ops.aten
+
+_PLACES = (aten.argmax, aten.argmin)
+"""What gives the places of elements; ``max`` along a dim and its like give them second."""
 
 
 @register(
@@ -38,12 +42,23 @@ def reduce(op: Op) -> list[Label]:
     given = op.label(source)
     dims = _reduced(op, source.dim())
     op.mix(*(given[dim] for dim in dims))
+    # Where an extreme is means something else once channels are gone.
+    for out in op.outputs:
+        if _says_where(op, out):
+            for dim in dims:
+                op.number(out, given[dim])
     kept = tuple(None if dim in dims else ids for dim, ids in enumerate(given))
     dropped = tuple(ids for dim, ids in enumerate(given) if dim not in dims)
     return [
         kept if out.dim() == len(kept) else dropped if out.dim() == len(dropped) else ()
         for out in op.outputs
     ]
+
+
+def _says_where(op: Op, out: Tensor) -> bool:
+    """Tell whether an output of an extreme is its place, not its value."""
+    second = len(op.outputs) == 2 and out is op.outputs[1] and not out.is_floating_point()
+    return second or op.func.overloadpacket in _PLACES
 
 
 def _reduced(op: Op, dims: int) -> set[int]:

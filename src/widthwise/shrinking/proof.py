@@ -67,6 +67,7 @@ class Proof:
         return "\n".join(lines)
 
 
+@torch.inference_mode(False)
 def prove(model: nn.Module, small: nn.Module, plan: Plan, *, example_inputs: Any = None) -> Proof:
     """Prove that a narrow network computes what the full one does with removed channels masked.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from widthwise.network.narrowing import narrow_module
@@ -12,6 +13,7 @@ from widthwise.shrinking.comparing import compare_cut, telling
 from widthwise.shrinking.rewriting import has_values, inputs_of, rewritten
 
 
+@torch.inference_mode(False)  # Its weights are to be trained, whoever calls.
 def shrink(
     model: nn.Module, plan: Plan, *, verify: bool = True, example_inputs: Any = None
 ) -> nn.Module:

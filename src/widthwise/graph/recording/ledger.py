@@ -99,6 +99,7 @@ class PassLedger:
     _ties_before: int = 0
     _labels: dict[int, tuple[Tensor | TensorWeakRef, Label]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
+    _numbers: dict[int, tuple[Tensor, list[tuple[Ids, str]]]] = field(default_factory=dict)
     _weights: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -168,6 +169,16 @@ class PassLedger:
         """Note frozen ids."""
         self.frozen.append((ids, reason))
 
+    def number(self, tensor: Tensor, ids: Ids, reason: str) -> None:
+        """Note that a tensor holds places of ids."""
+        _, known = self._numbers.get(id(tensor), (tensor, []))
+        self._numbers[id(tensor)] = (tensor, [*known, (ids, reason)])
+
+    def read(self, tensor: Tensor) -> None:
+        """Note that somebody uses what a tensor holds."""
+        _, numbers = self._numbers.get(id(tensor), (tensor, []))
+        self.frozen += numbers
+
     def new_ids(self, count: int) -> Ids:
         """Make new ids."""
         self.id_count += count
@@ -202,6 +213,8 @@ class PassLedger:
     def watch(self, op: Op, place: Place, labels: Sequence[Label]) -> None:
         """Write down a call."""
         tensors = op.tensors
+        for tensor in tensors:
+            self.read(tensor)
         if op.outputs and tensors and all(self.is_weight(tensor) for tensor in tensors):
             self._weights.update({id(out): out for out in op.outputs})
             self.joined += self.ties[self._ties_before :]

@@ -149,6 +149,7 @@ def _follow(
         if not ledger.is_weight(tensor)
     ]
     for tensor, reason in (*kept, *((tensor, OUTPUT) for tensor in returned)):
+        ledger.read(tensor)
         for ids in all_ids(ledger.label(tensor)):
             ledger.frozen.insert(0, (ids, reason))
     return returned

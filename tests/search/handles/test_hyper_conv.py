@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -161,10 +162,10 @@ def test_forward_generates_once_and_forgets(net, images):
         group.register_forward_hook(lambda *_: calls.append(1))
     net(images)
     assert len(calls) == len(hyper.groups)
-    assert hyper._held is None
+    assert hyper._held == {}
     with pytest.raises(RuntimeError):
         net(images[:, :2])
-    assert hyper._held is None
+    assert hyper._held == {}
 
 
 def test_weight_read_outside_a_forward_pass_is_generated_on_the_fly(net, images):
@@ -339,3 +340,55 @@ def test_network_may_be_moved_and_cast_while_attached(net, images):
     assert double.dtype == torch.float64
     assert next(iter(weights.parameters())).dtype == torch.float64
     torch.testing.assert_close(double.float(), single, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_a_pass_that_was_broken_off_are_not_used_once_they_are_old(net, images):
+    """Ctrl-C runs no forward hook; what another checkpoint generates is what counts."""
+    attached(net, images)
+    state = {name: value * 2 for name, value in net.state_dict().items()}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    handle = net.norm.register_forward_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        net(images)
+    handle.remove()
+    net.load_state_dict(state)
+    found = net.stem.weight.clone()
+    net(images)
+    assert torch.equal(net.stem.weight, found)
+
+
+def test_a_pass_in_another_thread_disturbs_none(net, images):
+    """An evaluation that begins and ends inside of a training pass leaves its gradients alone."""
+    attached(net, images)
+    net.eval()
+    net(images).sum().backward()
+    read = [parameter for parameter in net.parameters() if parameter.grad is not None]
+    alone = [parameter.grad.clone() for parameter in read]
+    net.zero_grad()
+
+    def evaluate():
+        with torch.no_grad():
+            net(images)
+
+    def aside(*_):
+        handle.remove()
+        thread = threading.Thread(target=evaluate)
+        thread.start()
+        thread.join()
+
+    handle = net.norm.register_forward_hook(aside)
+    net(images).sum().backward()
+    for parameter, grad in zip(read, alone, strict=True):
+        torch.testing.assert_close(parameter.grad, grad)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of its own doings.
+def test_a_search_compiles_as_one_piece_and_the_output_hook(net, images):
+    """What guards against threads and broken passes does not break compiled code."""
+    attached(net, images)
+    explained = torch._dynamo.explain(net)(images)
+    assert explained.graph_break_count <= 1, explained.break_reasons

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import cast
 
 import numpy as np
@@ -129,6 +130,19 @@ class PairGroup(nn.Module):
             self._rows, self._columns = self._rows.to(device), self._columns.to(device)
 
 
+def _thread() -> int:
+    # Compiled code cannot ask, and would break into pieces.
+    return 0 if torch.compiler.is_compiling() else get_ident()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The weights of one forward pass, and the state of the parameters they were generated from."""
+
+    weights: dict[str, list[Tensor]]
+    state: tuple[tuple[int, int], ...]
+
+
 class Hypernetwork(nn.Module):
     """Latents, and the generators of all weights.
 
@@ -175,13 +189,16 @@ class Hypernetwork(nn.Module):
             }
         )
         self.to(device=device, dtype=dtype)
-        self._held: dict[str, list[Tensor]] | None = None
+        self._held: dict[int, _Held] = {}
+        """By thread: forward passes may run side by side."""
 
     def weight(self, index: int) -> Tensor:
         """The weight of layer ``index``: the one generated for this forward pass, or a new one."""
         group, position = self._place[index]
-        if self._held is not None:
-            return self._held[group][position]
+        held = self._held.get(_thread())
+        # A pass that Ctrl-C broke off leaves its weights behind, and they grow old.
+        if held is not None and held.state == self._state():
+            return held.weights[group][position]
         # Activation checkpointing recomputes a part of the forward pass and counts what autograd
         # saves; the original pass found the weight ready and saved nothing for it.
         with torch.autograd.graph.saved_tensors_hooks(_same, _same):
@@ -190,11 +207,18 @@ class Hypernetwork(nn.Module):
     def hold(self, module: nn.Module, args: object) -> None:
         """Forward pre-hook of the network: generate every weight once."""
         latents = self._all_latents()
-        self._held = {name: group(latents) for name, group in self.groups.items()}
+        weights = {name: group(latents) for name, group in self.groups.items()}
+        self._held[_thread()] = _Held(weights, self._state())
 
     def release(self, module: nn.Module, args: object, output: object) -> None:
         """Forward hook of the network: forget the generated weights."""
-        self._held = None
+        self._held.pop(_thread(), None)
+
+    def _state(self) -> tuple[tuple[int, int], ...]:
+        """Describe the parameters such that any change of them shows; not in compiled code."""
+        if torch.compiler.is_compiling():
+            return ()
+        return tuple((id(each), each._version) for each in self.parameters())
 
     def _all_latents(self) -> Tensor:
         return self.latents if self.private is None else torch.cat([self.latents, self.private])

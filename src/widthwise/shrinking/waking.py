@@ -23,8 +23,8 @@ def woken(
     """Draw values for the parameters that are next to zero, the same for both networks.
 
     What follows a gain of zero reaches no output, so a proof would not see what is wrong with it;
-    and once the gain has grown, it matters. Where such a parameter of the narrow network is no slice
-    of the full one, nothing is woken: beside larger values the proof might not see that.
+    and once the gain has grown, it matters. Where such a parameter of the narrow network is no
+    slice of the full one, nothing is woken: beside larger values the proof might not see that.
 
     Args:
         model: The full network; not changed.

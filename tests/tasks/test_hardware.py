@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,27 @@ def test_no_devices_are_refused() -> None:
     """Devices and machines are at least one each."""
     with pytest.raises(ConfigError, match=r"hardware\.devices"):
         HardwareConfig(devices=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_gives_the_same_weights(tmp_path: Path) -> None:
+    """Compiling changes how fast a step is, and not what it computes."""
+    plain, _, _ = trained(tmp_path / "plain", precision=Precision.float32)
+    compiled, _, _ = trained(tmp_path / "compiled", precision=Precision.float32, compile=True)
+    torch.testing.assert_close(compiled.weight, plain.weight, rtol=1e-4, atol=1e-5)
+
+
+def test_training_is_compiled_only_where_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that fails is not met without `compile`, and else named with the way out."""
+
+    def broken(graph: object, inputs: object) -> None:
+        raise RuntimeError("no such instruction")
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **_: real(function, backend=broken))
+    trained(tmp_path / "plain")
+    with pytest.raises(ConfigError, match=r"hardware\.compile: false"):
+        trained(tmp_path / "compiled", compile=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -80,6 +80,7 @@ class ClassificationModule(L.LightningModule):
         stage: The optimizer, and the weight of the teacher.
         seed: Seed of the run.
         memory_format: What images and weights are brought to.
+        call: Calls the network in training steps, as `HardwareConfig.caller` gives it.
         carried: State of an earlier optimizer of this network to start with, as its
             ``state_dict()`` gives it; its settings are not taken over.
         teacher: A network to distil from; needed where ``stage.distil`` is above 0, and without
@@ -95,6 +96,7 @@ class ClassificationModule(L.LightningModule):
         stage: StageConfig,
         seed: int,
         memory_format: torch.memory_format = torch.contiguous_format,
+        call: Callable[[Tensor], Tensor] | None = None,
         carried: Mapping[str, Any] | None = None,
         teacher: nn.Module | None = None,
     ) -> None:
@@ -104,6 +106,7 @@ class ClassificationModule(L.LightningModule):
         self.stage = stage
         self.seed = seed
         self.memory_format = memory_format
+        self._call = call
         self.carried = carried
         self.mix = _mix(settings, classes=len(data.classes))
         self.accuracy = MulticlassAccuracy(num_classes=len(data.classes), average="micro")
@@ -128,7 +131,7 @@ class ClassificationModule(L.LightningModule):
         images, targets = self.normalise(augmented(images, self.settings, seed=seed)), labels
         if self.mix is not None:
             images, targets = self.mix(images, labels)
-        scores = self._scores(images)
+        scores = self._scores(images, call=self._call)
         loss = functional.cross_entropy(
             scores, targets, label_smoothing=self.settings.label_smoothing
         )
@@ -152,9 +155,9 @@ class ClassificationModule(L.LightningModule):
         self.log("test_loss", loss, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log("test_accuracy", self.accuracy, on_epoch=True, batch_size=len(labels))
 
-    def _scores(self, images: Tensor) -> Tensor:
+    def _scores(self, images: Tensor, call: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         # In float32, whatever the network computed in: a loss of bfloat16 has three digits.
-        return self.network(images.contiguous(memory_format=self.memory_format)).float()
+        return (call or self.network)(images.contiguous(memory_format=self.memory_format)).float()
 
 
 def _mix(settings: ClassificationSettings, *, classes: int) -> nn.Module | None:

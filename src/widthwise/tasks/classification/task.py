@@ -139,7 +139,7 @@ class Classification:
             network: Trained in place.
             stage: Optimizer, and the weight of the teacher.
             seed: Of the run.
-            hardware: Memory format.
+            hardware: Memory format, and whether training steps are compiled.
             carried: State of an earlier optimizer to start with.
             teacher: Gives scores for the same images; a copy of it is used, in evaluation mode.
 
@@ -161,6 +161,7 @@ class Classification:
             stage=stage,
             seed=seed,
             memory_format=hardware.memory_format,
+            call=hardware.caller(network),
             carried=carried,
             teacher=teacher,
         )

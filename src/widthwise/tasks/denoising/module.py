@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -61,6 +61,7 @@ class DenoisingModule(L.LightningModule):
         stage: The optimizer.
         seed: Seed of the run.
         memory_format: What images and weights are brought to.
+        call: Calls the network in training steps, as `HardwareConfig.caller` gives it.
         carried: State of an earlier optimizer of this network to start with, as its
             ``state_dict()`` gives it; its settings are not taken over.
     """
@@ -73,6 +74,7 @@ class DenoisingModule(L.LightningModule):
         stage: StageConfig,
         seed: int,
         memory_format: torch.memory_format = torch.contiguous_format,
+        call: Callable[[Tensor], Tensor] | None = None,
         carried: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -81,10 +83,11 @@ class DenoisingModule(L.LightningModule):
         self.stage = stage
         self.seed = seed
         self.memory_format = memory_format
+        self._call = call
         self.carried = carried
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(images.contiguous(memory_format=self.memory_format)).float()
+        return self._restored(images, self.network)
 
     def configure_optimizers(self) -> Optimizer:
         return self.stage.build_optimizer(self.network.parameters(), self.carried)
@@ -95,7 +98,9 @@ class DenoisingModule(L.LightningModule):
         seed = derived_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(seed)
         images, clean = training_pair(pixels, self.settings, seed=seed)
-        loss = distance(self(images), clean, self.settings.loss)
+        loss = distance(
+            self._restored(images, self._call or self.network), clean, self.settings.loss
+        )
         self.log(
             "train_loss",
             loss,
@@ -115,6 +120,9 @@ class DenoisingModule(L.LightningModule):
                 "test_ssim": ssim(output * PEAK, pixels, shave=SHAVE),
             }
             self.log_dict(values, on_epoch=True, batch_size=1, sync_dist=True)
+
+    def _restored(self, images: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
+        return call(images.contiguous(memory_format=self.memory_format)).float()
 
     def restored(self, pixels: Tensor, number: int) -> Tensor:
         """Add the noise of a test image to it and let the network remove it.

@@ -139,7 +139,7 @@ class Denoising:
             network: Trained in place.
             stage: Optimizer.
             seed: Of the run.
-            hardware: Memory format.
+            hardware: Memory format, and whether training steps are compiled.
             carried: State of an earlier optimizer to start with.
             teacher: Has no use here.
 
@@ -161,6 +161,7 @@ class Denoising:
             stage=stage,
             seed=seed,
             memory_format=hardware.memory_format,
+            call=hardware.caller(network),
             carried=carried,
         )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from itertools import combinations
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -30,11 +29,9 @@ def test_axes_of_one_width_lose_other_amounts(widths: list[int]) -> None:
         assert width < 4 or len(set(amounts)) > 1
 
 
-def test_the_first_trial_leaves_counts_that_heads_do_not_divide() -> None:
-    """Code that needs a count divisible by a divisor of the width fails in the first trial."""
-    widths = [4, 6, 8, 12, 16, 30, 64, 96] * 2
-    for width, amounts in zip(widths, removals(widths), strict=True):
-        assert math.gcd(width, width - amounts[0]) == 1
+def test_the_first_trial_takes_little_of_the_first_axes() -> None:
+    """Counts next to the full ones are divided by few of their divisors, and differ."""
+    assert [first for first, _ in removals([64] * 20)] == list(range(1, 21))
 
 
 def test_two_trials_do_where_two_can_tell_axes_apart() -> None:
@@ -47,19 +44,18 @@ def test_two_trials_do_where_two_can_tell_axes_apart() -> None:
 def test_axes_without_end_start_over() -> None:
     """More axes of a width than amounts: the amounts are used again, and none stays wide."""
     found = removals([4] * 100)
-    assert len(set(found)) == 3 and all(min(each) > 0 for each in found)
+    assert len(set(found)) == 6 and all(min(each) > 0 for each in found)
     assert all(sum(each) >= 2 for each in removals([2] * 100))
 
 
-def test_neighbours_lose_other_shares() -> None:
-    """A fraction of one width fits another only by chance: neighbours differ in some trial."""
-    widths = [12, 12, 16, 24, 32, 48, 64, 128]
+def test_no_width_stays_a_fraction_of_another() -> None:
+    """A fraction of one width equals another in every trial only if code keeps it so."""
+    widths = [12, 12, 16, 24, 32, 48, 64, 128, 24, 12, 96, 192] * 3
     shares = [
-        np.array(amounts) / width for width, amounts in zip(widths, removals(widths), strict=True)
+        tuple(Fraction(amount, width) for amount in amounts)
+        for width, amounts in zip(widths, removals(widths), strict=True)
     ]
-    for one, other in combinations(range(len(widths)), 2):
-        if other - one <= 2:
-            assert abs(shares[one] - shares[other]).max() > 0.1
+    assert len(set(shares)) == len(shares)
 
 
 class EqualSlices(nn.Module):

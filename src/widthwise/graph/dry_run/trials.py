@@ -6,11 +6,9 @@ only if that does not hold in it anyway.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import count, islice
-from math import gcd
 from typing import TypeAlias
 
 import numpy as np
@@ -20,8 +18,8 @@ from widthwise.graph.axes import Units
 Amounts: TypeAlias = tuple[int, ...]
 """How many units of an axis each trial removes."""
 
-_STEPS = {2: (0.7548777, 0.5698403), 3: (0.8191725, 0.6710436, 0.5497005)}
-"""Multiples of these, modulo one, fill a square or a cube evenly, and neighbours lie far apart:
+_STEPS = {1: (0.6180340,), 2: (0.7548777, 0.5698403)}
+"""Multiples of these, modulo one, fill a line or a square evenly, and neighbours lie far apart:
 powers of 1 / p, where p ** (d + 1) == p + 1."""
 _OF_TWO_OR_THREE: tuple[Amounts, ...] = ((1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
 """At width one PyTorch leaves out copies, so of three units one goes at most; but it goes once from
@@ -44,7 +42,7 @@ def trial_masks(units: Units, *, guessed: bool = False) -> list[np.ndarray]:
     """
     free = [axis for axis in units.axes.values() if axis.frozen is None and axis.width > 1]
     amounts = removals([axis.width for axis in free], guessed=guessed)
-    masks = [np.ones(units.count, bool) for _ in (amounts[0] if amounts else _STEPS[2])]
+    masks = [np.ones(units.count, bool) for _ in (amounts[0] if amounts else range(2))]
     for axis, each in zip(free, amounts, strict=True):
         first, stop = axis.units.start, axis.units.stop
         narrowing = [(mask, amount) for mask, amount in zip(masks, each, strict=True) if amount]
@@ -57,56 +55,47 @@ def trial_masks(units: Units, *, guessed: bool = False) -> list[np.ndarray]:
 def removals(widths: Sequence[int], *, guessed: bool = False) -> list[Amounts]:
     """Choose how many units each trial removes of axes of some widths: half of them at most.
 
+    The first trial removes one unit of one axis, two of the next: counts near the full ones differ
+    from what their divisors divide, and from each other. The others are unlike it and each other.
+
     Args:
         widths: Widths of the axes, in order; at least 2.
         guessed: Whether to take three trials in any case.
 
     Returns:
-        The amounts of each axis: others for each axis of one width, as long as there are any.
+        The amounts of each axis: other shares for each axis, as long as there are any.
     """
-    crowded = any(many > _pairs(width) for width, many in Counter(widths).items())
-    steps = _STEPS[3 if crowded or guessed else 2]
+    firsts = [1 + number % max(width // 2, 1) for number, width in enumerate(widths)]
+    alike = Counter(zip(widths, firsts, strict=True))
+    crowded = any(many > max(width // 2 - 1, 1) for (width, _), many in alike.items())
+    steps = _STEPS[2 if crowded or guessed else 1]
     chosen: list[Amounts] = []
-    taken: dict[int, set[Amounts]] = defaultdict(set)
+    taken: dict[tuple[float, ...], int] = {}
     points = count()
-    for width in widths:
+    for width, first in zip(widths, firsts, strict=True):
         if width < 4:
-            tries = iter([each[: len(steps)] for each in _OF_TWO_OR_THREE])
+            tries = iter([each[: 1 + len(steps)] for each in _OF_TWO_OR_THREE])
         else:
-            tries = islice(_of_width(width, steps, points), 2 * (width // 2) ** len(steps))
+            tries = islice(_after(first, width, steps, points), 2 * (width // 2) ** len(steps))
         # A width may have more axes than there are amounts; then they start over.
-        amounts = next((each for each in tries if each not in taken[width]), None)
+        amounts = next((each for each in tries if _shares(each, width) not in taken), None)
         if amounts is None:
-            taken[width].clear()
-            amounts = (1, *[width // 2] * (len(steps) - 1))
-        taken[width].add(amounts)
+            taken = {shares: of for shares, of in taken.items() if of != width}
+            amounts = (first, *[width // 2] * len(steps))
+        taken[_shares(amounts, width)] = width
         chosen.append(amounts)
     return chosen
 
 
-def _of_width(width: int, steps: Sequence[float], points: Iterator[int]) -> Iterator[Amounts]:
-    """Yield unlike amounts of a width for one point after another."""
-    every = range(1, width // 2 + 1)
-    choices = [_coprime(width), *[every] * (len(steps) - 1)]
+def _shares(amounts: Amounts, width: int) -> tuple[float, ...]:
+    return tuple(amount / width for amount in amounts)
+
+
+def _after(
+    first: int, width: int, steps: Sequence[float], points: Iterator[int]
+) -> Iterator[Amounts]:
+    """Yield unlike amounts that begin with one, for one point after another."""
     for point in points:
-        shares = [(0.5 + point * step) % 1 for step in steps]
-        found = tuple(
-            choice[int(share * len(choice))] for choice, share in zip(choices, shares, strict=True)
-        )
-        if len(set(found)) > 1:
-            yield found
-
-
-@cache
-def _coprime(width: int) -> Sequence[int]:
-    """Return the amounts that leave a count which no divisor of a width divides.
-
-    The first trial is to show at once whether code needs a count that its heads divide: that the
-    first remedy which gets through it suits the others, too.
-    """
-    return [gone for gone in range(1, width // 2 + 1) if gcd(width, width - gone) == 1]
-
-
-def _pairs(width: int) -> int:
-    """Return how many pairs of unlike amounts there are; the only amount makes a pair, too."""
-    return max(len(_coprime(width)) * (width // 2 - 1), 1)
+        rest = [1 + int((0.5 + point * step) % 1 * (width // 2)) for step in steps]
+        if set(rest) != {first}:
+            yield (first, *rest)

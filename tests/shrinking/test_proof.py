@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from cases import BY_NAME
 from widthwise import prove
 from widthwise.network.inputs import Inputs
 from widthwise.shrinking.comparing import telling
-from widthwise.shrinking.side_by_side import run_narrow
 
 
 def cut(model: nn.Module, image: Tensor) -> tuple[ww.Plan, nn.Module]:
@@ -27,7 +25,7 @@ def cut(model: nn.Module, image: Tensor) -> tuple[ww.Plan, nn.Module]:
 
 @pytest.mark.parametrize("name", ["layer1.0.conv2.weight", "layer3.1.bn1.bias", "fc.weight"])
 def test_one_wrong_number_is_found_where_it_is(name: str) -> None:
-    """A single changed weight fails the proof, and the error names its module."""
+    """One changed output channel fails the proof, and the error names its module."""
     model = torchvision.models.resnet18().eval()
     plan, small = cut(model, torch.zeros(1, 3, 64, 64))
     assert prove(model, small, plan).error < 1e-5
@@ -217,7 +215,7 @@ def test_inputs_that_the_network_refuses_prove_nothing() -> None:
 
 
 class Halving(nn.Module):
-    """Divides by zero where five channels are left, more and fewer than a trace tries."""
+    """Divides by zero where six channels are left, more and fewer than a trace tries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -225,7 +223,7 @@ class Halving(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        return self.last(x * (8 // (x.shape[1] - 5)))
+        return self.last(x * (8 // (x.shape[1] - 6)))
 
 
 def test_any_exception_of_the_narrow_network_is_a_failed_proof() -> None:
@@ -234,7 +232,7 @@ def test_any_exception_of_the_narrow_network_is_a_failed_proof() -> None:
     graph = ww.trace(model, torch.zeros(1, 3, 8, 8))
     kept = graph.everything.copy()
     units = graph.axes["first"].units
-    kept[units.start + 5 : units.stop] = False
+    kept[units.start + 6 : units.stop] = False
     with pytest.raises(ww.errors.ProofError, match="raises ZeroDivisionError"):
         ww.shrink(model, ww.Plan.of(graph, kept))
 
@@ -270,163 +268,3 @@ def test_networks_without_weights_prove_nothing() -> None:
     plan, small = cut(model, torch.zeros(1, 2))
     with pytest.raises(ww.errors.ProofError, match="nothing to compute with"):
         prove(model, small, plan)
-
-
-class ScaledByTensor(nn.Module):
-    """Divides similarities by the root of a width that it has put into a tensor, as RAFT does."""
-
-    def __init__(self, make: Callable[[int], Tensor]) -> None:
-        super().__init__()
-        self.query, self.key, self.make = nn.Linear(6, 16), nn.Linear(6, 16), make
-
-    def forward(self, x: Tensor) -> Tensor:
-        query, key = self.query(x), self.key(x)
-        return query @ key.transpose(1, 2) / self.make(query.shape[-1]).sqrt()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda width: torch.tensor(float(width)),
-        lambda width: torch.tensor([width, width]).max().float(),
-        lambda width: torch.full((1,), width).float(),
-        lambda width: torch.ones(()).new_full((), width),
-        lambda width: torch.zeros(1).fill_(width),
-    ],
-    ids=["tensor", "list", "full", "new_full", "fill_"],
-)
-def test_a_width_in_a_tensor_is_a_number(make: Callable[[int], Tensor]) -> None:
-    """A scale says how many channels there are, whether it is a number or a tensor of one."""
-    model, inputs = ScaledByTensor(make), torch.randn(2, 5, 6)
-    plan, small = cut(model, inputs)
-    assert plan.widths["query"] < 16
-    assert prove(model, small, plan).error < 1e-5
-
-
-class AsksForFloat32(nn.Module):
-    """Asks for float32 in the ways that code does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x).float()
-        rows = torch.arange(x.shape[2]).float()[:, None]
-        x = torch.matmul(x, torch.ones(x.shape[3], 5)) * rows
-        turned = torch.view_as_real(torch.ones(1, dtype=torch.complex64) * x).sum(-1)
-        return self.last(turned.to(torch.bfloat16)) + torch.zeros(1)
-
-
-def test_a_proof_in_float64_is_in_float64_throughout() -> None:
-    """What code asks for in float32 is computed in float64 where the proof is."""
-    notes = run_narrow(
-        AsksForFloat32().double(), Inputs((torch.randn(2, 3, 8, 8).double(),), {}), torch.float64
-    )
-    assert notes.failure is None
-    assert {tensor.dtype for _, tensors in notes.outputs for tensor in tensors} == {torch.float64}
-    assert torch.get_default_dtype() == torch.float32
-
-
-class Halves(nn.Module):
-    """Computes in half precision, whatever it is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Conv2d(3, 20, 3), nn.Conv2d(20, 4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.first(x.half()))
-
-
-def test_networks_in_half_precision_are_proven() -> None:
-    """Weights are compared in float32; code that makes halves of the input makes float32 there."""
-    model, inputs = Halves().half(), torch.randn(2, 3, 8, 8).half()
-    plan, small = cut(model, inputs)
-    proof = prove(model, small, plan)
-    assert proof.compared == ("first", "last", "")
-    assert proof.error < 1e-5
-
-
-class Imaginary(nn.Module):
-    """The imaginary part of its output reads channels by their number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Conv2d(3, 20, 3), nn.Conv2d(20, 7, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        return torch.complex(self.last(x), torch.zeros(())) + 1j * x[:, 6:13]
-
-
-def test_imaginary_parts_are_compared() -> None:
-    """A cut that is right in the real part only is refused."""
-    net, image = Imaginary(), torch.randn(1, 3, 8, 8)
-    graph = ww.trace(net, image)
-    kept = graph.everything.copy()
-    kept[graph.axes["first"].units.start : graph.axes["first"].units.start + 3] = False
-    with pytest.raises((ww.errors.PlanError, ww.errors.ProofError)):
-        ww.shrink(net, ww.Plan.of(graph, kept))
-
-
-class InPlace(nn.Module):
-    """Normalises its input where it lies."""
-
-    def __init__(self, reads: bool) -> None:
-        super().__init__()
-        self.first, self.last, self.reads = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 4, 1), reads
-
-    def forward(self, x: Tensor) -> Tensor:
-        x -= 0.5
-        if self.reads and x.sum().item() > 1e9:
-            raise ValueError
-        return self.last(self.first(x).relu())
-
-
-@pytest.mark.parametrize("reads", [False, True], ids=["meta", "real"])
-def test_example_inputs_are_left_as_they_were(reads: bool) -> None:
-    """Code that writes into its input writes into a copy, the same for both networks."""
-    net, image = InPlace(reads), torch.randn(2, 3, 8, 8)
-    before = image.clone()
-    plan, small = cut(net, image)
-    assert prove(net, small, plan).error < 1e-5
-    assert torch.equal(image, before)
-
-
-class Gained(nn.Module):
-    """Adds channels by their number, behind a gain."""
-
-    def __init__(self, gain: float) -> None:
-        super().__init__()
-        self.first, self.last = nn.Conv2d(3, 20, 3), nn.Conv2d(20, 7, 1)
-        self.gain = nn.Parameter(torch.full((1,), gain))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        return self.last(x) + self.gain * x[:, 6:13]
-
-
-@pytest.mark.parametrize("gain", [0.0, 1e-6, 1.0])
-def test_the_proof_sees_through_gains_next_to_zero(gain: float) -> None:
-    """What is wrong behind a gain that has not grown yet is found, whatever the gain."""
-    net, image = Gained(gain), torch.randn(1, 3, 8, 8)
-    graph = ww.trace(net, image)
-    kept = graph.everything.copy()
-    kept[graph.axes["first"].units.start : graph.axes["first"].units.start + 3] = False
-    with pytest.raises(ww.errors.ProofError, match="network's output"):
-        ww.shrink(net, ww.Plan.of(graph, kept))
-
-
-def test_values_next_to_zero_are_compared_all_the_same() -> None:
-    """A gain that is no slice of the full network's keeps its value, and fails the proof."""
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))
-    nn.init.zeros_(net.get_parameter("1.weight"))
-    plan, small = cut(net, torch.randn(1, 3, 8, 8))
-    proof = prove(net, small, plan)
-    assert set(proof.woken) == {"1.weight", "1.bias"} and "2 parameters next to zero" in str(proof)
-    assert not small.get_parameter("1.weight").any()
-    with torch.no_grad():
-        small.get_parameter("1.weight")[0] = 1e-4
-    with pytest.raises(ww.errors.ProofError, match="`1`"):
-        prove(net, small, plan)

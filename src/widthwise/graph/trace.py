@@ -98,7 +98,9 @@ def trace(
     constraints = Constraints.of(freeze, tie)
     with _undisturbed():
         study, notes = _open_study(model, inputs, constraints)
-        return _to_graph(model, inputs, settle(study), constraints, notes)
+        notes += _unread(study)
+        settled = study.with_unread_sizes(settle(study))
+        return _to_graph(model, inputs, settled, constraints, notes)
 
 
 def _open_study(
@@ -171,15 +173,32 @@ def _needs_values(error: Exception) -> bool:
 
 def _with_training_pass(study: Study) -> Study:
     # Auxiliary heads, which only training uses, read features of the trunk: they must be narrowed
-    # with it.
-    if not study.unused:
-        return study
+    # with it. So must what training rolls, returns besides, or keeps in buffers.
     first = study.passes[0]
     # Batch normalisation refuses to train on one value per channel.
+    training = Pass(first.twin, first.inputs.with_batch(2), training=True)
+    if not study.unused and not study.learns_more_from(training):
+        return study
     try:
-        return study.with_pass(Pass(first.twin, first.inputs.with_batch(2), training=True))
+        return study.with_pass(training)
     except ForwardError:
         return study
+
+
+def _unread(study: Study) -> list[str]:
+    """Note the modules none of whose parameters a pass reads: they stay as they are."""
+    reached: dict[str, bool] = {}
+    unused = study.unused
+    for name, _ in study.passes[0].twin.named_parameters():
+        path = name.rpartition(".")[0]
+        reached[path] = reached.get(path, False) or name not in unused
+    missed = [f"`{path}`" for path, found in reached.items() if path and not found]
+    if not missed:
+        return []
+    return [
+        f"the example inputs do not reach {', '.join(missed)}: what they miss keeps its shape, and "
+        "may not fit what feeds it in a narrow network"
+    ]
 
 
 def _to_graph(
@@ -204,9 +223,7 @@ def _to_graph(
     free = np.zeros(units.count, bool)
     for axis in units.axes.values():
         free[axis.units] = axis.frozen is None
-    consumed = np.zeros(ledger.id_count, bool)
-    for ids in ledger.consumed:
-        consumed[ids] = True
+    consumed = ledger.summed()
     consumers: dict[str, tuple[int, ...]] = {}
     for slot in ledger.slots:
         if consumed[slot.start : slot.start + slot.length].any():

@@ -184,7 +184,7 @@ def update_attributes(new: nn.Module, old: nn.Module) -> None:
         if old.vdim == old.embed_dim:
             new.vdim = new.embed_dim
         return
-    weight, old_weight = getattr(new, "weight", None), getattr(old, "weight", None)
+    weight, old_weight = _weight(new), _weight(old)
     if not isinstance(weight, Tensor) or not isinstance(old_weight, Tensor):
         return
     shape = tuple(weight.shape)
@@ -201,3 +201,18 @@ def update_attributes(new: nn.Module, old: nn.Module) -> None:
         new.num_embeddings, new.embedding_dim = shape
     elif isinstance(new, nn.PReLU):
         new.num_parameters = shape[0]
+
+
+def _weight(module: nn.Module) -> Any:
+    """Return the weight of a layer, if it has one; asking for it changes nothing."""
+    made_by = module._modules.get("parametrizations")
+    if made_by is None:
+        return getattr(module, "weight", None)
+    # Spectral normalisation learns each time that it is asked while it trains.
+    modes = [(each, each.training) for each in made_by.modules()]
+    made_by.eval()
+    try:
+        return getattr(module, "weight", None)
+    finally:
+        for each, training in modes:
+            each.training = training

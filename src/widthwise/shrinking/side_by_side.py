@@ -19,7 +19,6 @@ from widthwise.graph.recording.attention import plain_attention
 from widthwise.graph.recording.mode import LabelMode
 from widthwise.graph.recording.numbers import is_constant, is_number, numbers_in
 from widthwise.graph.recording.places import Frames, Place
-from widthwise.graph.recording.values import RealValues
 from widthwise.network.copying import named_tensors
 from widthwise.network.inputs import Inputs
 from widthwise.network.outputs import Left, tensors_of
@@ -154,21 +153,19 @@ def run_masked(
     stays = np.append(kept, True)
     units = _UnitLabels(labels, stays)
     found: Outputs = []
-    numbers, decisions = iter(notes.numbers), iter(notes.decisions)
-    constants = iter(notes.constants)
+    decisions, constants = iter(notes.decisions), iter(notes.constants)
+    values = _NarrowNumbers(notes.numbers)
 
     def take(value: Tensor) -> Tensor:
         return _pick(value, units.label(value), stays).clone()
 
     def watch(op: Op, place: Place, out_labels: Sequence[Label]) -> Sequence[Tensor] | None:
         from_weights = units.is_from_weights(op)
-        wide = numbers_in(op.func, op.args, op.kwargs)
-        func, narrow = next(numbers, (None, ())) if wide else (None, ())
-        renumbered = func is op.func and narrow != wide
+        narrow = values.left
         made: Sequence[Tensor] | None = None
         # A weight over the norm of what is masked is not finite (weight norm per input channel).
-        if op.mixes or renumbered or (from_weights and not all(map(_is_finite, op.outputs))):
-            made = _on_kept(op, units, stays, out_labels, iter(narrow) if renumbered else None)
+        if op.mixes or narrow or (from_weights and not all(map(_is_finite, op.outputs))):
+            made = _on_kept(op, units, stays, out_labels, iter(narrow) if narrow else None)
         if is_constant(op.func):
             written = next(constants, op.outputs[0])
             if written.shape == op.outputs[0].shape:
@@ -188,11 +185,36 @@ def run_masked(
         return made
 
     frames = Frames(model)
-    mode = LabelMode(
-        frames, units, NO_NOTES, labels.__setitem__, graph.readings, watch, RealValues()
-    )
+    mode = LabelMode(frames, units, NO_NOTES, labels.__setitem__, graph.readings, watch, values)
     _run(model, inputs, found, take, frames.follow(), at_least(dtype), mode)
     return found
+
+
+class _NarrowNumbers:
+    """Runs operators as they are, but those that work in place with the narrow network's numbers.
+
+    What is computed in place cannot be computed again.
+
+    Args:
+        numbers: What the narrow network computed with, by operator, in order.
+    """
+
+    def __init__(self, numbers: Sequence[tuple[Any, tuple[float, ...]]]) -> None:
+        self.left: tuple[float, ...] = ()
+        """Of the last operator, if it ran with other numbers than in the narrow network."""
+        self._numbers = iter(numbers)
+
+    def run(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Run one operator."""
+        wide = numbers_in(func, args, kwargs)
+        of, narrow = next(self._numbers, (None, ())) if wide else (None, ())
+        self.left = narrow if of is func and narrow != wide else ()
+        if self.left and func._schema.is_mutable:
+            fresh = iter(self.left)
+            args = [next(fresh) if is_number(func, value) else value for value in args]
+            kwargs = {k: next(fresh) if is_number(func, v) else v for k, v in kwargs.items()}
+            self.left = ()
+        return func(*args, **kwargs)
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 import widthwise as ww
 import zoo_dry_run as zoo
 from widthwise.graph.dry_run.assumptions import Assumptions, Follow, Freeze, Reading, dims_of
-from widthwise.graph.dry_run.attempt import Attempt, trial_masks
+from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.freezing import freeze, reason_of
 from widthwise.graph.dry_run.loop import settle
 from widthwise.graph.dry_run.rehearsal import Failure, Success, rehearse
 from widthwise.graph.dry_run.remedies import remedies
+from widthwise.graph.dry_run.trials import trial_masks
 from widthwise.graph.recording.values import NoValues
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from widthwise.graph.axes import Units
 from widthwise.graph.dry_run.assumptions import Assumptions
 from widthwise.graph.dry_run.rehearsal import Failure
+from widthwise.graph.dry_run.trials import trial_masks
 from widthwise.graph.recording.ledger import Call
 from widthwise.graph.recording.passes import Recording
 
@@ -56,6 +57,19 @@ class Attempt:
         return np.asarray(self.kept[self.units.of_id])
 
     @cached_property
+    def trials(self) -> Sequence[np.ndarray]:
+        """Which units stay in each narrow run: one run more where widths are held for equal."""
+        return trial_masks(self.units, guessed=bool(self.assumptions.equals))
+
+    @cached_property
+    def narrow_ids(self) -> np.ndarray:
+        """Which ids are of axes that trials narrow, if not this one. Shape ``[ids]``, bool."""
+        narrow = np.zeros(self.units.count, bool)
+        for axis in self.units.axes.values():
+            narrow[axis.units] = axis.frozen is None and axis.width > 1
+        return np.asarray(narrow[self.units.of_id])
+
+    @cached_property
     def room(self) -> int:
         """How many units may go: every free axis keeps one."""
         return sum(axis.width - 1 for axis in self.units.axes.values() if axis.frozen is None)
@@ -67,25 +81,3 @@ class Attempt:
     @property
     def _progress(self) -> tuple[int, int, int]:
         return self.trial, self.number, -1 if self.failure is None else self.failure.call
-
-
-def trial_masks(units: Units) -> list[np.ndarray]:
-    """Return two masks that narrow every free axis, each by another amount where it can.
-
-    One removes the last units and one the first, by other amounts: what happens to suit one width,
-    or a slice at constant places, must not pass.
-
-    Args:
-        units: Units and axes.
-
-    Returns:
-        Which units stay, of each mask bool, shape ``[units]``.
-    """
-    masks = [np.ones(units.count, bool), np.ones(units.count, bool)]
-    for number, axis in enumerate(units.axes.values()):
-        if axis.frozen is None and axis.width > 1:
-            most = max(axis.width // 2, 1)
-            first, stop = axis.units.start, axis.units.stop
-            masks[0][stop - 1 - number % most : stop] = False
-            masks[1][first : first + 1 + (number + 1) % most] = False
-    return masks

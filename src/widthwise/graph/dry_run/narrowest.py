@@ -10,7 +10,7 @@ import numpy as np
 
 from widthwise.graph.axes import Units
 from widthwise.graph.dry_run.assumptions import At, dims_of
-from widthwise.graph.dry_run.attempt import Attempt, trial_masks
+from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.rehearsal import Breakdown
 from widthwise.graph.dry_run.study import Study
 from widthwise.graph.recording.ledger import Call
@@ -39,7 +39,7 @@ def with_floors(study: Study, attempt: Attempt) -> Attempt:
     Returns:
         The attempt, with the floors noted on its axes.
     """
-    kept = trial_masks(attempt.units)[0]
+    kept = attempt.trials[0]
     most = {
         name: int(kept[axis.units].sum())
         for name, axis in attempt.units.axes.items()

@@ -120,7 +120,7 @@ def _blamed(attempt: Attempt, failure: Failure) -> tuple[Sequence[Call], list[tu
     for count in (2, SOON) if failure.before else (1,):
         blamed = calls[failure.call : failure.call + count]
         dims = [found for each in blamed if each.path == path for found in dims_of(each)]
-        narrowed = [(at, ids) for at, ids in dims if not attempt.kept_ids[ids].all()]
+        narrowed = [(at, ids) for at, ids in dims if attempt.narrow_ids[ids].any()]
         if narrowed:
             break
     return blamed, narrowed
@@ -194,7 +194,12 @@ def _equals(
             theirs = attempt.units.of_id[candidate]
             key = theirs.tobytes()
             longer, shorter = max(len(own), len(theirs)), min(len(own), len(theirs))
-            if key in seen or longer % shorter or shorter < 2 or attempt.kept_ids[candidate].all():
+            if (
+                key in seen
+                or longer % shorter
+                or shorter < 2
+                or not attempt.narrow_ids[candidate].any()
+            ):
                 continue
             seen.add(key)
             if not set(own.tolist()).isdisjoint(theirs.tolist()):

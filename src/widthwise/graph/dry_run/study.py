@@ -13,11 +13,13 @@ from torch import nn
 from widthwise.graph.axes import solve
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.dry_run.assumptions import Assumptions, At
-from widthwise.graph.dry_run.attempt import Attempt, trial_masks
+from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.rehearsal import Breakdown, Failure, rehearse, run_through
 from widthwise.graph.recording.passes import Pass, Recording, record
 from widthwise.graph.recording.places import Place
 from widthwise.graph.recording.values import Values
+from widthwise.graph.training import trains_otherwise
+from widthwise.graph.unrun import sizes_of_parts
 from widthwise.network.copying import named_tensors, walk
 from widthwise.network.narrowing import narrow_module
 from widthwise.rules import Ids
@@ -62,6 +64,10 @@ class Study:
             name for name, _ in self.passes[0].twin.named_parameters()
         } - self._first.ledger.used
 
+    def learns_more_from(self, training: Pass) -> bool:
+        """Tell whether a training pass does what evaluation does not; see `trains_otherwise`."""
+        return trains_otherwise(training, self._first, self._values())
+
     def with_pass(self, added: Pass) -> Study:
         """Return the study of one more pass.
 
@@ -104,7 +110,7 @@ class Study:
             The same attempt, with its first failure or without one.
         """
         rescales = False
-        for trial, kept in enumerate(trial_masks(attempt.units)):
+        for trial, kept in enumerate(attempt.trials):
             for number, each in enumerate(self.passes):
                 outcome = rehearse(
                     each.ready(),
@@ -118,6 +124,15 @@ class Study:
                     return attempt.failed(outcome, kept=kept, trial=trial, number=number)
                 rescales |= outcome.rescales
         return replace(attempt, rescales=rescales)
+
+    def with_unread_sizes(self, attempt: Attempt) -> Attempt:
+        """Return an attempt with the attributes that code follows which no pass runs."""
+        recording = attempt.recording
+        found = sizes_of_parts(
+            self.passes[0], recording.calls(0), recording.results[0], attempt.units, self._values()
+        )
+        resized = {**attempt.units.resized, **found}
+        return replace(attempt, units=replace(attempt.units, resized=resized))
 
     def breakdown(self, attempt: Attempt, kept: np.ndarray) -> Breakdown | None:
         """Run a narrow network of any widths through, without comparing its calls.

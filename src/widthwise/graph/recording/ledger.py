@@ -67,6 +67,7 @@ class PassLedger:
         frozen: Id vectors no plan may touch, with the reason.
         produced: Output channels of weighted operators, in execution order.
         consumed: Ids of weights that are summed over.
+        joined: Ties between weights that another weight is computed of, such as their sum.
         costs: MACs of one input.
         calls: Every call of the pass.
         used: Names of the parameters and buffers that some operator read.
@@ -84,6 +85,7 @@ class PassLedger:
     frozen: list[tuple[Ids, str]] = field(default_factory=list)
     produced: list[Ids] = field(default_factory=list)
     consumed: list[Ids] = field(default_factory=list)
+    joined: list[tuple[Ids, Ids]] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
@@ -94,6 +96,7 @@ class PassLedger:
     id_count: int = 0
     parameter_ids: int = 0
     components: Components | None = None
+    _ties_before: int = 0
     _labels: dict[int, tuple[Tensor | TensorWeakRef, Label]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _numbers: dict[int, tuple[Tensor, list[tuple[Ids, str]]]] = field(default_factory=dict)
@@ -214,6 +217,8 @@ class PassLedger:
             self.read(tensor)
         if op.outputs and tensors and all(self.is_weight(tensor) for tensor in tensors):
             self._weights.update({id(out): out for out in op.outputs})
+            self.joined += self.ties[self._ties_before :]
+        self._ties_before = len(self.ties)
         self.calls.append(
             Call(
                 func=op.func,
@@ -230,6 +235,22 @@ class PassLedger:
                 numbers=numbers_in(op.func, op.args, op.kwargs),
             )
         )
+
+    def summed(self) -> np.ndarray:
+        """Return which ids of weights are summed over, in all weights that one is computed of.
+
+        Returns:
+            Shape ``[ids]``, bool.
+        """
+        found = np.zeros(self.id_count, bool)
+        for ids in self.consumed:
+            found[ids] = True
+        counts = -1, int(found.sum())
+        while counts[0] < counts[1]:
+            for first, second in self.joined:
+                found[first] = found[second] = found[first] | found[second]
+            counts = counts[1], int(found.sum())
+        return found
 
     def activation_costs(self) -> list[Cost]:
         """Return the bytes each call writes to new memory, as costs in kept ids."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ class Line(L.LightningModule):
         self.network = nn.Linear(1, 1)
         self.wrong_at = wrong_at
         self.steps: list[int] = []
+        self.losses: list[float] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.network.parameters(), lr=1.0)
@@ -38,7 +40,7 @@ class Line(L.LightningModule):
         loss = self.network(batch).square().mean()
         if batch_idx == self.wrong_at:
             loss = loss / 0
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        self.losses.append(loss.item())
         return loss
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
@@ -60,6 +62,15 @@ def test_the_measures_of_a_task_are_recorded(tmp_path: Path) -> None:
         *("stage", "epoch", "step", "lr", "train_loss", "test_loss", "test_distance"),
         *("macs_fraction", "params_fraction"),
     }
+
+
+def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tmp_path: Path) -> None:
+    """Each epoch's alone; no task has to log it."""
+    module = Line()
+    rows = train(module, tmp_path)
+    means = np.array(module.losses).reshape(2, STEPS).mean(1)
+    assert [row["train_loss"] for row in rows] == pytest.approx(means, rel=1e-3)
+    assert means[0] != pytest.approx(means[1], rel=1e-2)
 
 
 def test_a_loss_that_is_not_finite_ends_training_before_its_step(tmp_path: Path) -> None:

@@ -68,9 +68,9 @@ class Task(Protocol):
     ) -> L.LightningModule:
         """Wrap a network for one stage of training.
 
-        The module has the network as its attribute ``network`` and logs ``train_loss``,
-        ``test_loss`` and ``test_<measure>`` for every measure. Learning rates and what becomes of
-        a loss that is not finite are the business of `widthwise.tasks.fit.fit_stage`.
+        The module has the network as its attribute ``network`` and logs ``test_loss`` and
+        ``test_<measure>`` for every measure. Learning rates, the log of the training loss and what
+        becomes of one that is not finite are the business of `widthwise.tasks.fit.fit_stage`.
 
         Args:
             network: Trained in place.

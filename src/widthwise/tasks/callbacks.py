@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -31,6 +33,36 @@ class ScheduledRate(L.Callback):
             for group in optimizer.param_groups:
                 group["lr"] = lr
         pl_module.log("lr", lr)
+
+
+class LogLoss(L.Callback):
+    """Logs the mean loss of an epoch as ``train_loss``.
+
+    Added up here: Lightning's own bookkeeping of every step costs as much as the rest of a small
+    step.
+    """
+
+    def __init__(self) -> None:
+        self._sum = torch.tensor(0.0)
+        self._steps = 0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._sum = torch.tensor(0.0, device=pl_module.device)
+        self._steps = 0
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Mapping[str, Tensor],
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        self._sum += outputs["loss"].detach()
+        self._steps += 1
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("train_loss", self._sum / max(self._steps, 1), sync_dist=True)
 
 
 class StopAtDivergence(L.Callback):

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from widthwise.errors import ConfigError
 from widthwise.measures import Measure
 from widthwise.runs import RunFolder
-from widthwise.tasks.callbacks import ScheduledRate, StopAtDivergence
+from widthwise.tasks.callbacks import LogLoss, ScheduledRate, StopAtDivergence
 from widthwise.tasks.checkpoints import SaveEveryEpoch, checkpoints_of
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.progress import Progress
@@ -94,8 +94,8 @@ def fit_stage(
     """Train a module for some epochs, going on from the last checkpoint if there is one.
 
     Args:
-        module: What to train. Changed in place. It logs ``train_loss``, ``test_loss`` and
-            ``test_<name>`` of every measure.
+        module: What to train. Changed in place. It logs ``test_loss`` and ``test_<name>`` of every
+            measure.
         run: The run folder: metrics and checkpoints go there.
         stage: Name of the stage.
         title: What to call it on the screen.
@@ -127,7 +127,7 @@ def fit_stage(
     recorder = RecordEpochs(
         run, stage=stage, measures=measures, progress=progress, cost_fractions=cost_fractions
     )
-    always = [ScheduledRate(config), StopAtDivergence(config, setting=setting)]
+    always = [ScheduledRate(config), LogLoss(), StopAtDivergence(config, setting=setting)]
     # After the callbacks of a search, which change the network that is averaged.
     averages = [] if config.ema is None else [EMAWeightAveraging(decay=config.ema)]
     with quiet_lightning():

@@ -48,6 +48,21 @@ class Precision(Enum):
         return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
+def seed_step(seed: int, device: torch.device) -> None:
+    """Seed the generators that a training step may draw from: the CPU's and that of its device.
+
+    ``torch.manual_seed`` also asks kinds of devices that are not there, and remembers the stack of
+    every call for the day they are: a third of the time that a small step takes in Python.
+
+    Args:
+        seed: Of the step.
+        device: What it runs on.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        getattr(torch, device.type).manual_seed(seed)
+
+
 def _call(network: nn.Module, images: Tensor) -> Tensor:
     scores: Tensor = network(images)
     return scores

@@ -19,6 +19,7 @@ from widthwise.data.batches import Batch, derived_seed
 from widthwise.measures import Measure
 from widthwise.tasks.classification.distillation import Distillation
 from widthwise.tasks.classification.settings import ClassificationSettings
+from widthwise.tasks.hardware import seed_step
 from widthwise.tasks.stage import StageConfig
 
 ACCURACY = Measure(
@@ -127,7 +128,7 @@ class ClassificationModule(L.LightningModule):
         images, labels = batch
         # Every step, because loaders draw from the same generator, and not as often when resumed.
         seed = derived_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(seed)
+        seed_step(seed, self.device)
         images, targets = self.normalise(augmented(images, self.settings, seed=seed)), labels
         if self.mix is not None:
             images, targets = self.mix(images, labels)
@@ -137,14 +138,6 @@ class ClassificationModule(L.LightningModule):
         )
         if self.distillation is not None:
             loss = self.distillation.mixed(loss, scores, images)
-        self.log(
-            "train_loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(labels),
-            sync_dist=True,
-        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

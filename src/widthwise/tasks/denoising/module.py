@@ -15,6 +15,7 @@ from widthwise.data.augment import random_orientation
 from widthwise.data.batches import derived_seed
 from widthwise.tasks.denoising.noise import noisy, noisy_test_image, padded
 from widthwise.tasks.denoising.settings import DenoisingSettings, Distance
+from widthwise.tasks.hardware import seed_step
 from widthwise.tasks.image_quality import PEAK, psnr, ssim
 from widthwise.tasks.stage import StageConfig
 
@@ -96,18 +97,10 @@ class DenoisingModule(L.LightningModule):
         pixels, _ = batch
         # Every step, because loaders draw from the same generator, and not as often when resumed.
         seed = derived_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(seed)
+        seed_step(seed, self.device)
         images, clean = training_pair(pixels, self.settings, seed=seed)
         loss = distance(
             self._restored(images, self._call or self.network), clean, self.settings.loss
-        )
-        self.log(
-            "train_loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(pixels),
-            sync_dist=True,
         )
         return loss
 

@@ -9,9 +9,8 @@ there the full network computes these operators on kept channels only, and the p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from types import MappingProxyType
 
 import numpy as np
@@ -22,11 +21,9 @@ from widthwise import errors
 from widthwise.graph import ChannelGraph
 from widthwise.network.copying import copy_module, named_tensors
 from widthwise.network.inputs import Inputs
+from widthwise.shrinking.differences import TOLERANCE, Differences, bounds, differences
 from widthwise.shrinking.side_by_side import Outputs, run_masked, run_narrow
 from widthwise.shrinking.waking import woken
-
-TOLERANCE = 1e-5
-"""Largest relative error of the outputs in float32."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +71,15 @@ def compare_cut(
     for dtype in (torch.float32, torch.float64):
         given = _given(inputs, model, dtype)
         notes = run_narrow(copy_module(small, _to(dtype, narrow_awake)), given, dtype)
-        found = notes.outputs
+        found = Differences(notes.outputs)
         masked = _masked(model, graph, kept, _to(dtype, awake))
-        expected = run_masked(masked, given, dtype, graph, kept, notes)
-        where, error = _compare(expected, found)
+        run_masked(masked, given, dtype, graph, kept, notes, found)
+        where, error = found.of_all()
         if notes.failure is not None:
             _require_running(model, given, dtype)
         if error <= TOLERANCE:
-            return Agreement(error, dtype, tuple(name for name, _ in found), tuple(awake))
-    _require_finite(expected)
+            return Agreement(error, dtype, tuple(found.names), tuple(awake))
+    found.require_finite()
     raise errors.proof_failed(where, error, TOLERANCE, notes.failure)
 
 
@@ -115,11 +112,11 @@ def compare_rewrite(
         ]
         if any(each.failure is not None for each in notes):
             _require_running(reference, given, dtype)
-        expected, found = _common(notes[0].outputs, notes[1].outputs)
-        where, error = _compare(expected, found)
+        found = differences(*_common(notes[0].outputs, notes[1].outputs))
+        where, error = found.of_all()
         if error <= TOLERANCE:
-            return Agreement(error, dtype, tuple(each for each, _ in found))
-    _require_finite(expected)
+            return Agreement(error, dtype, tuple(found.names))
+    found.require_finite()
     raise errors.rewrite_failed(name, where, error, TOLERANCE)
 
 
@@ -138,15 +135,6 @@ def _require_running(model: nn.Module, inputs: Inputs, dtype: torch.dtype) -> No
         raise errors.forward_failed(
             type(model).__name__, "", inputs.describe(), failure
         ) from failure
-
-
-def _require_finite(expected: Outputs) -> None:
-    for name, outputs in expected:
-        # What decisions are made from may be infinite: padding is.
-        if not name.startswith("`") and not all(
-            bool(output.isfinite().all()) for output in outputs
-        ):
-            raise errors.nothing_to_prove(name or "the network's output")
 
 
 def telling(inputs: Inputs) -> tuple[Inputs, bool]:
@@ -171,7 +159,7 @@ def telling(inputs: Inputs) -> tuple[Inputs, bool]:
             return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
         constant = 0.0
         if not tensor.is_meta and tensor.numel():
-            least, most = _bounds(tensor)
+            least, most = bounds(tensor)
             if least != most:
                 return tensor.detach()
             constant = least
@@ -220,48 +208,3 @@ def _masked(
         return new
 
     return copy_module(model, change)
-
-
-def _compare(expected: Outputs, found: Outputs) -> tuple[str, float]:
-    """Return the first module that differs, or else the one that differs most, and by how much."""
-    worst = ("", 0.0)
-    for (name, wide), (other, narrow) in zip_longest(expected, found, fillvalue=("", [])):
-        error = _difference(wide, narrow) if name == other else float("inf")
-        if error > TOLERANCE:
-            return name or "the network's output", error
-        worst = max(worst, (name, error), key=lambda item: item[1])
-    return worst
-
-
-def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """Return the largest relative difference; infinite if shapes differ or a value is NaN."""
-    worst = 0.0
-    if len(expected) != len(found):
-        return float("inf")
-    for a, b in zip(expected, found, strict=True):
-        if a.shape != b.shape:
-            return float("inf")
-        if a.numel() == 0:
-            continue
-        if a.is_complex() and b.is_complex():
-            a, b = torch.view_as_real(a), torch.view_as_real(b)
-        if not a.is_floating_point():
-            a, b = a.double(), b.double()
-        scale = max(map(abs, _bounds(a)))
-        if scale == float("inf"):
-            # Such as the padding of a max pool.
-            finite = ~a.isinf()
-            if not torch.equal(a[~finite], b[~finite]):
-                return scale
-            a, b = a[finite], b[finite]
-            scale = max(map(abs, _bounds(a))) if a.numel() else 1.0
-        error = max(map(abs, _bounds(a - b))) / (scale or 1.0) if a.numel() else 0.0
-        if error != error:
-            return float("inf")
-        worst = max(worst, error)
-    return worst
-
-
-def _bounds(tensor: Tensor) -> tuple[float, float]:
-    least, most = torch.aminmax(tensor)
-    return float(least), float(most)

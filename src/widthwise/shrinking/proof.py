@@ -10,7 +10,8 @@ from torch import nn
 
 from widthwise import errors
 from widthwise.plans import Plan
-from widthwise.shrinking.comparing import TOLERANCE, compare_cut, telling
+from widthwise.shrinking.comparing import compare_cut, telling
+from widthwise.shrinking.differences import TOLERANCE
 from widthwise.shrinking.rewriting import Steps, has_values, inputs_of, rewritten
 
 

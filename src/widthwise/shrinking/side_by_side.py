@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,14 @@ from widthwise.shrinking.precision import at_least
 
 Outputs = list[tuple[str, list[Tensor]]]
 """What modules put out and decisions are made from, in order; the network itself comes last."""
+
+
+class Sink(Protocol):
+    """What takes outputs as they come; a list of them is one."""
+
+    def append(self, output: tuple[str, list[Tensor]], /) -> None:
+        """Take what one module put out, or what one decision was made from."""
+        ...
 
 
 _SAMPLE = 1 << 14
@@ -127,7 +135,8 @@ def run_masked(
     graph: ChannelGraph,
     kept: np.ndarray,
     notes: Notes,
-) -> Outputs:
+    found: Sink,
+) -> None:
     """Run the masked network.
 
     Where the narrow network computes with another number (a mean's divisor, an attention's scale,
@@ -141,9 +150,7 @@ def run_masked(
         graph: The trace of the full network.
         kept: Which units stay. Shape ``[units]``, bool.
         notes: What the narrow network did.
-
-    Returns:
-        What its modules put out, and what it decided from, on kept channels.
+        found: Takes what its modules put out, and what it decided from, on kept channels.
     """
     # Weak: a detector's activations do not fit into memory all at once.
     labels = WeakTensorKeyDictionary()
@@ -152,7 +159,6 @@ def run_masked(
     # Ids of constants have no unit: they are numbered -1, and the last entry keeps them.
     stays = np.append(kept, True)
     units = _UnitLabels(labels, stays)
-    found: Outputs = []
     decisions, constants = iter(notes.decisions), iter(notes.constants)
     values = _NarrowNumbers(notes.numbers)
 
@@ -187,7 +193,6 @@ def run_masked(
     frames = Frames(model)
     mode = LabelMode(frames, units, NO_NOTES, labels.__setitem__, graph.readings, watch, values)
     _run(model, inputs, found, take, frames.follow(), at_least(dtype), mode)
-    return found
 
 
 class _NarrowNumbers:
@@ -228,14 +233,17 @@ def _is_whole(label: Label, stays: np.ndarray) -> bool:
 def _run(
     model: nn.Module,
     inputs: Inputs,
-    found: Outputs,
+    found: Sink,
     take: Callable[[Tensor], Tensor],
     *contexts: AbstractContextManager[object],
 ) -> Exception | None:
     """Add what the modules of a network put out, in evaluation mode; return what it raised."""
+    last = "the input"
 
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
         def note(_: nn.Module, __: object, result: object) -> None:
+            nonlocal last
+            last = name
             # What is noted here is no call of the network.
             with _disable_current_modes():
                 found.append((name, [take(tensor) for tensor in tensors_of(result)]))
@@ -256,13 +264,14 @@ def _run(
             inputs.call(model.eval())
         except Exception as error:
             # A wrong cut may not even run; what came before tells where it went wrong.
-            found.append((f"what follows `{found[-1][0] if found else 'the input'}`", []))
+            found.append((f"what follows `{last}`", []))
             found.append((f"{type(error).__name__}: {error}", []))
             return error
         finally:
             for handle in handles:
                 handle.remove()
-    found += [(f"`{name}`", [take(t) for t in tensors]) for name, tensors in left.found()]
+    for name, tensors in left.found():
+        found.append((f"`{name}`", [take(tensor) for tensor in tensors]))
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import lightning as L
 import torch
@@ -54,11 +55,15 @@ class LogLoss(L.Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Mapping[str, Tensor],
+        outputs: Tensor | Mapping[str, Any] | None,
         batch: object,
         batch_idx: int,
     ) -> None:
-        self._sum += outputs["loss"].detach()
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        # A step without a loss is skipped.
+        if loss is None:
+            return
+        self._sum += loss.detach()
         self._steps += 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -22,7 +22,7 @@ from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.loop import settle
 from widthwise.graph.dry_run.study import Study
 from widthwise.graph.graph import ChannelGraph
-from widthwise.graph.recording.attention import plain_attention
+from widthwise.graph.recording.fused import plain_attention, plain_recurrence
 from widthwise.graph.recording.passes import ForwardError, Pass
 from widthwise.graph.recording.remembered import unfollowed
 from widthwise.graph.recording.values import (
@@ -263,6 +263,7 @@ def _undisturbed() -> Iterator[None]:
             warnings.catch_warnings(),
             torch.random.fork_rng(devices=[]),
             plain_attention(),
+            plain_recurrence(),
         ):
             warnings.simplefilter("ignore")
             yield

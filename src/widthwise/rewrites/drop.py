@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from widthwise.graph.recording.attention import plain_attention
+from widthwise.graph.recording.fused import plain_attention
 from widthwise.network.copying import copy_module, named_tensors, to_meta
 from widthwise.network.inputs import Inputs
 from widthwise.rewrites.modules import copied, matching_modules, names, refused, replace_module

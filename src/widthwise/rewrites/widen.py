@@ -15,7 +15,7 @@ from torch import nn
 from widthwise import errors
 from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.names import matching
-from widthwise.graph.recording.attention import plain_attention
+from widthwise.graph.recording.fused import plain_attention
 from widthwise.network.copying import copy_module, named_tensors, to_meta
 from widthwise.network.initialisation import Build, draw_fresh
 from widthwise.network.inputs import Inputs

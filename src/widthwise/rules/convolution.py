@@ -28,7 +28,8 @@ def convolution(op: Op) -> Label:
     for dim in range(2, weight.dim()):
         op.freeze(op.label(weight)[dim], "spatial size of a kernel")
     space = _space(op, source, weight, groups)
-    _count(op, source, weight, space, transposed)
+    # Channels may be folded into the batch.
+    _count(op, source, weight, (op.label(source)[0], *space), transposed)
 
     channels = op.label(source)[1]
     if groups > 1:
@@ -60,12 +61,12 @@ def _space(op: Op, source: torch.Tensor, weight: torch.Tensor, groups: int) -> L
 
 
 def _count(
-    op: Op, source: torch.Tensor, weight: torch.Tensor, space: Label, transposed: bool
+    op: Op, source: torch.Tensor, weight: torch.Tensor, places: Label, transposed: bool
 ) -> None:
     shape = (source if transposed else op.out).shape
     pixels = [
         int(size) if ids is None else ids
-        for ids, size in zip((None, *space), (shape[0], *shape[2:]), strict=True)
+        for ids, size in zip(places, (shape[0], *shape[2:]), strict=True)
     ]
     label = op.label(weight)
     channels = (sizes(label, weight, 0), sizes(label, weight, 1))

@@ -208,9 +208,19 @@ def _is_mask(item: Any) -> bool:
 
 @register(aten.gather)
 def gather(op: Op) -> Label:
-    """Indices are values, unknown to a trace."""
-    op.freeze_all("is gathered by value")
-    return blank(op.out.dim())
+    """Pick by value along one dim; along the others, index and source go side by side."""
+    source, index = op.args[0], op.args[2]
+    if source.dim() == 0:
+        return op.label(index)
+    along = int(op.args[1]) % source.dim()
+    label: list[Ids | None] = []
+    for dim, (own, theirs) in enumerate(zip(op.label(source), op.label(index), strict=True)):
+        if dim != along and source.shape[dim] == index.shape[dim]:
+            label.append(op.tie(own, theirs))
+            continue
+        op.freeze(own, "is gathered by value" if dim == along else "is gathered in part")
+        label.append(theirs)
+    return tuple(label)
 
 
 @register(aten.flip)

@@ -6,8 +6,6 @@ activations (queries with keys) is not a layer, and its result depends on which 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -52,7 +50,8 @@ def linear(op: Op) -> Label:
     op.tie(channels, ins)
     op.consume(ins)
     op.macs(
-        math.prod(source.shape[:-1]),
+        1,
+        *(sizes(op.label(source), source, dim) for dim in range(source.dim() - 1)),
         sizes(op.label(weight), weight, 0),
         sizes(op.label(weight), weight, 1),
     )

@@ -122,6 +122,16 @@ def permute(op: Op) -> Label:
     return tuple(label[dim] for dim in op.args[1])
 
 
+@register(aten.view.dtype)
+def view_as_other_numbers(op: Op) -> Label:
+    """Read the same bytes as numbers of another type; if of another size, the last dim changes."""
+    label = op.label(op.args[0])
+    if op.out.shape != op.args[0].shape:
+        op.freeze(label[-1], "is read as numbers of another size")
+        label = (*label[:-1], None)
+    return label
+
+
 @register(aten.transpose, aten.transpose_, aten.t, aten.t_, aten.numpy_T, aten.mT)
 def transpose(op: Op) -> Label:
     """Swap two dims."""
@@ -175,6 +185,9 @@ def _repeated(op: Op, source: torch.Tensor, times: Sequence[int]) -> Label:
     out = op.out
     shift = out.dim() - source.dim()
     label: list[Ids | None] = [None] * out.dim()
+    for dim in range(shift):
+        if out.shape[dim] > 1:
+            label[dim] = op.loose_ids(int(out.shape[dim]))
     for dim, ids in enumerate(op.label(source)):
         size = int(out.shape[dim + shift])
         if source.shape[dim] == 1 and size > 1:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from widthwise.graph import ChannelGraph
-from widthwise.graph.recording.attention import plain_attention
+from widthwise.graph.recording.fused import plain_attention
 from widthwise.graph.recording.mode import LabelMode
 from widthwise.graph.recording.numbers import is_constant, is_number, numbers_in
 from widthwise.graph.recording.places import Frames, Place

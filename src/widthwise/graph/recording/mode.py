@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -65,11 +66,18 @@ class LabelMode(TorchDispatchMode):
     ) -> Any:
         """Run one operator and label what it returns."""
         kwargs = kwargs or {}
+        given = self._as_given(args) if torch.Tag.inplace_view in func.tags else args
         result = self._values.run(func, args, kwargs)
         try:
-            return self._label(func, args, kwargs, result)
+            return self._label(func, given, kwargs, result)
         except Exception as error:
             raise OwnError from error
+
+    def _as_given(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Return arguments that keep their shapes when the first of them gets another one."""
+        given = args[0].detach()
+        self._remember(given, self._labels.label(args[0]))
+        return (given, *args[1:])
 
     def _label(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
         outputs = tensors_in(result)

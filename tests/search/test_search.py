@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 import torch
+import torch.optim.swa_utils
 from torch import nn
 from torch.nn import functional
 
@@ -285,6 +286,20 @@ def test_abandoned_search_leaves_the_network_bit_for_bit():
     search.abandon()
     assert everything(model) == before
     search.abandon()
+
+
+@pytest.mark.parametrize("end", ["finish", "abandon"])
+def test_copies_made_during_a_search_outlive_it(end):
+    """An average of the weights computes after the search's end what it computed before."""
+    model, search, optimizer = build()
+    train(model, search, optimizer, 2)
+    average = torch.optim.swa_utils.AveragedModel(model).eval()
+    x = torch.randn(2, 3, 8, 8)
+    before = average(x)
+    getattr(search, end)()
+    assert torch.equal(average(x), before)
+    assert isinstance(average.module.stem.weight, torch.Tensor)
+    assert type(model.stem) is nn.Conv2d
 
 
 def test_exception_inside_with_abandons():

@@ -183,7 +183,12 @@ class _Site:
         self.parameter.requires_grad_(False)
 
     def detach(self) -> None:
+        parametrized = type(self.module)
+        weight = vars(parametrized)["weight"]
         parametrize.remove_parametrizations(self.module, "weight", leave_parametrized=False)
+        # Copies made since (an average of the weights) have the same class, and still need it.
+        if type(self.module) is not parametrized:
+            setattr(parametrized, "weight", weight)
         parameters = self.module._parameters
         parameters["weight"] = self.parameter
         for name in self._order:

@@ -215,12 +215,12 @@ class EmptiedSlice(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.gates = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 3, 1)
+        self.first, self.gates = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 5, 1)
         self.last = nn.Conv2d(8, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         y, gates = self.first(x), self.gates(x)
-        return self.last(sum(y * gates[:, number : number + 1] for number in range(3)))
+        return self.last(sum(y * gates[:, number : number + 1] for number in range(5)))
 
 
 class Refinable(nn.Module):

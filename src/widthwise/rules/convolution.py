@@ -19,6 +19,10 @@ from widthwise.rules.registry import register
 
 aten = torch.ops.aten
 
+COLOURS = 4
+"""Most channels of what is an image: red, green, blue and how opaque it is. A layer with no more of
+them next to it, such as a shift by the mean colour, works on colours, and none of them may go."""
+
 
 @register(aten.convolution, aten._convolution, aten.convolution_overrideable)
 def convolution(op: Op) -> Label:
@@ -36,6 +40,8 @@ def convolution(op: Op) -> Label:
         out = _grouped(op, weight, channels, transposed, groups)
     else:
         out = _ungrouped(op, weight, channels, transposed)
+    if channels is None and out is not None and 1 < len(out) <= source.shape[1] <= COLOURS:
+        op.freeze(out, "has no more channels than the image that it reads")
     if bias is not None:
         out = op.tie(out, op.label(bias)[0])
     op.produce(out)

@@ -25,6 +25,7 @@ from widthwise.graph.recording.values import Values
 from widthwise.network.copying import copy_module
 from widthwise.network.inputs import Inputs
 from widthwise.network.outputs import Left, tensors_of
+from widthwise.rules.convolution import COLOURS
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
 
@@ -148,8 +149,23 @@ def _follow(
         for tensor in found
         if not ledger.is_weight(tensor)
     ]
+    _keep_colours(ledger, returned)
     for tensor, reason in (*kept, *((tensor, OUTPUT) for tensor in returned)):
         ledger.read(tensor)
         for ids in all_ids(ledger.label(tensor)):
             ledger.frozen.insert(0, (ids, reason))
     return returned
+
+
+def _keep_colours(ledger: PassLedger, returned: Sequence[Tensor]) -> None:
+    """Freeze what is no wider than an image that a convolution makes of it at the end."""
+    for tensor in returned:
+        ids = ledger.label(tensor)[1] if tensor.dim() == 4 else None
+        if ids is None or len(ids) > COLOURS:
+            continue
+        for call in ledger.calls:
+            if call.is_convolution and np.array_equal(call.outputs[0][1], ids):
+                read = call.inputs[0][1]
+                if read is not None and 1 < len(read) <= len(ids):
+                    reason = f"has no more channels than the image that `{call.path}` makes of it"
+                    ledger.freeze(read, reason)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
+from widthwise.network.outside import outside_kept
 from widthwise.network.spec import from_spec, to_spec
 
 
@@ -72,11 +73,12 @@ class Inputs:
         )
 
     def call(self, model: nn.Module) -> Any:
-        """Run the model on copies: code may write into what it is given."""
+        """Run the model on copies: code may write into what it is given, and into caches."""
         # The copies are no call of the network.
         with _disable_current_modes():
             given = self.map(lambda tensor: tensor.clone())
-        return model(*given.args, **given.kwargs)
+        with outside_kept(model):
+            return model(*given.args, **given.kwargs)
 
     def to_spec(self) -> dict[str, Any]:
         """Return a JSON description: a shape and a dtype per tensor, other values as they are."""

@@ -164,8 +164,10 @@ def _keep_colours(ledger: PassLedger, returned: Sequence[Tensor]) -> None:
         if ids is None or len(ids) > COLOURS:
             continue
         for call in ledger.calls:
-            if call.is_convolution and np.array_equal(call.outputs[0][1], ids):
-                read = call.inputs[0][1]
-                if read is not None and 1 < len(read) <= len(ids):
+            if not call.is_convolution:
+                continue
+            made, read = call.outputs[0][1], call.inputs[0][1]
+            if made is not None and read is not None and np.array_equal(made, ids):
+                if 1 < len(read) <= len(ids):
                     reason = f"has no more channels than the image that `{call.path}` makes of it"
                     ledger.freeze(read, reason)

@@ -188,7 +188,7 @@ class _Site:
         parametrize.remove_parametrizations(self.module, "weight", leave_parametrized=False)
         # Copies made since (an average of the weights) have the same class, and still need it.
         if type(self.module) is not parametrized:
-            parametrized.weight = weight
+            parametrized.weight = weight  # type: ignore[attr-defined]
         parameters = self.module._parameters
         parameters["weight"] = self.parameter
         for name in self._order:

@@ -1,0 +1,92 @@
+"""What a forward keeps outside of the network: caches of its modules' source files and classes.
+
+A grid that is computed once per size and kept in a dictionary of the file, or behind
+``functools.cache``, would still be there after a trial run: on the meta device, or at its widths.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+from torch import nn
+
+_CONTAINERS = (dict, OrderedDict, defaultdict, list, set)
+_CACHE = type(cache(len))
+_NOT_USERS = ("torch.", "builtins.", "typing.", "functools.")
+
+
+@contextmanager
+def outside_kept(model: nn.Module) -> Iterator[None]:
+    """Bring back what a call of a network changes outside of it.
+
+    Containers of the files and classes of its modules, and of the files of functions that these
+    import, get the contents back that they had; what ``functools`` remembers there is forgotten if
+    the call added to it.
+
+    Args:
+        model: The network that is called inside.
+    """
+    containers: dict[int, tuple[Any, Any]] = {}
+    caches: dict[int, tuple[Any, int]] = {}
+    for value in _values(model):
+        if type(value) in _CONTAINERS:
+            containers[id(value)] = value, value.copy()
+        elif type(value) is _CACHE:
+            caches[id(value)] = value, value.cache_info().misses
+    try:
+        yield
+    finally:
+        for value, before in containers.values():
+            if not _same(value, before):
+                value.clear()
+                value.extend(before) if type(value) is list else value.update(before)
+        for value, misses in caches.values():
+            if value.cache_info().misses != misses:
+                value.cache_clear()
+
+
+def _values(model: nn.Module) -> Iterator[Any]:
+    """Yield the globals that code of a network's modules may keep something in."""
+    classes = {
+        each
+        for kind in {type(module) for module in model.modules()}
+        for each in kind.__mro__
+        if not _is_theirs(each.__module__)
+    }
+    scopes: dict[int, dict[str, Any]] = {}
+    for each in classes:
+        yield from vars(each).values()
+        file = sys.modules.get(each.__module__)
+        if file is not None:
+            scopes[id(vars(file))] = vars(file)
+    for scope in list(scopes.values()):
+        for value in list(scope.values()):
+            # A cached function hides the one that it calls.
+            function = getattr(value, "__wrapped__", value)
+            if isinstance(function, FunctionType) and not _is_theirs(function.__module__):
+                scopes[id(function.__globals__)] = function.__globals__
+    for scope in scopes.values():
+        for name, value in list(scope.items()):
+            if not name.startswith("__"):
+                yield value
+
+
+def _is_theirs(file: str | None) -> bool:
+    return f"{file}.".startswith(_NOT_USERS)
+
+
+def _same(value: Any, before: Any) -> bool:
+    """Tell whether a container holds the very same things."""
+    if len(value) != len(before):
+        return False
+    if isinstance(value, dict):
+        return all(key in value and value[key] is before[key] for key in before)
+    if isinstance(value, list):
+        return all(own is other for own, other in zip(value, before, strict=True))
+    return bool(value == before)

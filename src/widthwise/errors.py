@@ -132,6 +132,25 @@ def damaged_plan(path: object, why: str) -> PlanError:
     )
 
 
+def edited_plan(path: object) -> PlanError:
+    """A plan file is not what was saved."""
+    return PlanError(
+        f"The plan `{path}` was changed since it was saved: its checksum is another one.\n"
+        "Why: costs and widths in it may not be those of the network it belongs to.\n"
+        "Hint: make the plan again. If the change is yours, delete the line `checksum`: axes "
+        "that contradict the network are found in any case."
+    )
+
+
+def malformed_inputs(error: BaseException) -> PlanError:
+    """The example inputs in a plan cannot be made."""
+    return PlanError(
+        f"The example inputs in this plan cannot be made: {type(error).__name__}: "
+        f"{_first_lines(error)}\n"
+        "Hint: the file was edited; make the plan again, or pass `example_inputs`."
+    )
+
+
 def not_widened(kind: str, factor: float, error: BaseException) -> TraceError:
     """The network's code does not run at larger widths."""
     return TraceError(

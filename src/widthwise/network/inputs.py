@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
+from widthwise import errors
 from widthwise.network.outside import outside_kept
 from widthwise.network.spec import from_spec, to_spec
 
@@ -98,10 +99,17 @@ class Inputs:
             The inputs, on the CPU.
 
         Raises:
-            PlanError: If a value is of a class that a file cannot hold.
+            PlanError: If a value is of a class that a file cannot hold, or the description is
+                damaged.
         """
         generator = torch.Generator(device="cpu").manual_seed(0)
-        return cls(
-            tuple(from_spec(arg, generator) for arg in spec["args"]),
-            {name: from_spec(value, generator) for name, value in spec["kwargs"].items()},
-        )
+        try:
+            return cls(
+                tuple(from_spec(arg, generator) for arg in spec["args"]),
+                {name: from_spec(value, generator) for name, value in spec["kwargs"].items()},
+            )
+        except errors.PlanError:
+            raise
+        # Any shape, name of a type and kind of value may stand there.
+        except Exception as error:
+            raise errors.malformed_inputs(error) from error

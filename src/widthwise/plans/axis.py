@@ -51,7 +51,8 @@ class AxisPlan:
             ValueError: If the values contradict each other.
             KeyError: If one is missing.
         """
-        kept, width = _from_ranges(spec["kept"]), int(spec["width"])
+        width = int(spec["width"])
+        kept = _from_ranges(spec["kept"], width)
         if not kept or kept[0] < 0 or kept[-1] >= width or len(kept) != spec["keeps"]:
             raise ValueError(f"{spec['keeps']} units, {spec['kept']!r}, are kept of {width}")
         return cls(width, kept, int(spec["unit_size"]), tuple(spec["tied"]))
@@ -95,12 +96,15 @@ def _to_ranges(numbers: Sequence[int]) -> str:
     return ",".join(parts)
 
 
-def _from_ranges(text: str) -> tuple[int, ...]:
-    """Read what `_to_ranges` wrote; numbers must increase."""
+def _from_ranges(text: str, width: int) -> tuple[int, ...]:
+    """Read what `_to_ranges` wrote; numbers must increase, and be below a width."""
 
     def parts() -> Iterable[int]:
         for part in text.split(","):
             first, _, last = part.partition("-")
+            # Before they are listed: there may be more than fit into memory.
+            if int(last or first) >= width:
+                raise ValueError(f"{part[:60]!r} is kept of {width}")
             yield from range(int(first), int(last or first) + 1)
 
     numbers = tuple(parts())

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from widthwise.cost import BUDGETS, Budget, costs_of
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
 from widthwise.network.spec import unknown_in
+from widthwise.plans import file
 from widthwise.plans.axis import AxisPlan
 from widthwise.rewrites import Rewrite
 
@@ -217,29 +217,30 @@ class Plan:
             The plan, without a graph: `shrink` traces the network again.
 
         Raises:
-            PlanError: If the file is missing or no plan: cut short, edited into nonsense, of a
+            PlanError: If the file is missing or no plan: cut short, edited since it was saved, of a
                 newer format, or with a rewrite that nobody has registered.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise errors.damaged_plan(path, error.strerror or str(error)) from error
-        except ValueError as error:
-            raise errors.damaged_plan(path, f"it is not JSON ({error}).") from error
+        data = file.read_json(path)
         try:
             version = _require(data, "format", int)
             if version > FORMAT:
                 raise errors.damaged_plan(
                     path, f"it has format {version}, this version reads {FORMAT} and older."
                 )
-            return cls._from_json(data)
+            plan = cls._from_json(data)
         except errors.PlanError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise errors.damaged_plan(path, f"{type(error).__name__}: {error}.") from error
+        file.check(path, data)
+        return plan
 
     def to_json(self) -> str:
-        """Return the plan as deterministic JSON, an axis per line."""
+        """Return the plan as deterministic JSON, an axis per line, and its checksum."""
+        text = self._text({})
+        return self._text({file.CHECKSUM: file.checksum_of(json.loads(text))})
+
+    def _text(self, last: Mapping[str, Any]) -> str:
         head = {
             "format": FORMAT,
             "model": self.model_name,
@@ -254,6 +255,7 @@ class Plan:
             **({"constraints": self.constraints} if self.constraints else {}),
             **({"before": [rewrites.to_spec(each) for each in self.before]} if self.before else {}),
             **({"stale": self.stale} if self.stale else {}),
+            **last,
         }
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
         axes = [

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from widthwise.errors import PlanError, RunError
 from widthwise.files import write_atomically
 from widthwise.plans import Plan
+from widthwise.shrinking.checksums import CHECKSUM, checksum_of, noted_checksum
 from widthwise.shrinking.slicing import shrink
 
 PLAN = "plan.json"
@@ -41,7 +41,8 @@ def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in small.state_dict().items()
     }
-    write_atomically(target / WEIGHTS, dump_tensors(tensors))
+    content = dump_tensors(tensors, metadata={CHECKSUM: checksum_of(tensors)})
+    write_atomically(target / WEIGHTS, content)
     plan.save(target / PLAN)
 
 
@@ -66,13 +67,7 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
     """
     source = Path(folder)
     plan = Plan.load(source / PLAN)
-    try:
-        tensors = parse_tensors((source / WEIGHTS).read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"Cannot read the weights `{source / WEIGHTS}`: {error}\n"
-            "Hint: the file is missing or was cut short; save the network again."
-        ) from error
+    tensors = _read_tensors(source / WEIGHTS)
     small = shrink(_build(model_factory), plan, verify=False)
     shared = list(_shared(small))
     try:
@@ -92,6 +87,29 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
     small = shrink(model_factory(), plan, verify=False)
     small.load_state_dict(tensors)
     return small
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read weights, and hold them against the checksum that their file notes."""
+    try:
+        # A pipe or a device would be waited for, or never end.
+        if path.exists() and not path.is_file():
+            raise OSError("it is not an ordinary file")
+        content = path.read_bytes()
+        tensors = parse_tensors(content)
+    # Damaged files make the reader raise more than its own error.
+    except Exception as error:
+        raise RunError(
+            f"Cannot read the weights `{path}`: {error}\n"
+            "Hint: the file is missing or was cut short; save the network again."
+        ) from error
+    noted = noted_checksum(content)
+    if noted is not None and noted != checksum_of(tensors):
+        raise RunError(
+            f"The weights `{path}` are not those that were saved: their checksum is another one.\n"
+            "Hint: the file was damaged on its way, or edited; copy it or save the network again."
+        )
+    return tensors
 
 
 _Place = tuple[str, dict[str, Any], str]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 

@@ -70,13 +70,17 @@ def test_plain_values_survive_a_plan_file(value: Any) -> None:
 
 
 def test_tensors_come_back_by_shape_and_dtype() -> None:
-    """Real numbers are noise, the same each time; integers and conditions are zero."""
-    given = (torch.ones(2, 3, dtype=torch.float64), [torch.ones(4, dtype=torch.int32)])
+    """Real numbers are noise, the same each time; whole ones are as they were if they are few."""
+    few, many = torch.arange(4, dtype=torch.int32), torch.ones(99, dtype=torch.int64)
+    given = (torch.ones(2, 3, dtype=torch.float64), [few, many, torch.tensor(True)])
     spec = Inputs.of(given).to_spec()
     once, again = Inputs.from_spec(spec).tensors, Inputs.from_spec(spec).tensors
-    assert [(t.shape, t.dtype) for t in once] == [((2, 3), torch.float64), ((4,), torch.int32)]
+    kinds = [torch.float64, torch.int32, torch.int64, torch.bool]
+    assert [(t.shape, t.dtype) for t in once] == [
+        *zip([(2, 3), (4,), (99,), ()], kinds, strict=True)
+    ]
     assert torch.equal(once[0], again[0]) and once[0].std() > 0
-    assert not once[1].any()
+    assert torch.equal(once[1], few) and not once[2].any() and once[3]
 
 
 def test_descriptions_of_older_plans_still_load() -> None:

@@ -119,11 +119,11 @@ def test_whole_groups_are_repeated() -> None:
 
 def test_neighbours_of_one_unit_are_repeated_together() -> None:
     """The four channels that a pixel shuffle makes a pixel of are copied side by side."""
-    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2), nn.Conv2d(2, 3, 1))
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.PixelShuffle(2), nn.Conv2d(4, 3, 1))
     wide = Widen(2.0).apply(model, torch.zeros(1, 3, 4, 4))
-    rows = [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]
+    rows = torch.arange(16).reshape(4, 1, 4).expand(4, 2, 4).flatten()
     assert torch.equal(wide[0].weight, model[0].weight[rows])
-    assert torch.equal(wide[2].weight, model[2].weight[:, [0, 0, 1, 1]])
+    assert torch.equal(wide[2].weight, model[2].weight[:, [0, 0, 1, 1, 2, 2, 3, 3]])
 
 
 def test_sizes_that_a_module_remembers_follow() -> None:

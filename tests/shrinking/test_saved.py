@@ -172,3 +172,26 @@ def test_a_widened_network_is_rebuilt_from_the_users_own_class(tmp_path: Path) -
     # The user's own network, cut by the plan alone, has those shapes, too.
     shapes = [p.shape for p in ww.shrink(model, ww.Plan.load(tmp_path / "plan.json")).parameters()]
     assert shapes == [p.shape for p in small.parameters()]
+
+
+class Repeats(nn.Module):
+    """Runs a cell as often as an input says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.cell, self.last = nn.Linear(5, 12), nn.GRUCell(12, 9), nn.Linear(9, 3)
+
+    def forward(self, x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        hidden = x.new_zeros(x.size(0), self.cell.hidden_size)
+        for _ in range(int(steps)):
+            hidden = self.cell(self.first(x).relu(), hidden)
+        return self.last(hidden)
+
+
+def test_counts_among_the_inputs_are_saved(tmp_path: Path) -> None:
+    """Code that runs as often as an input says is traced again with that number, not with zero."""
+    model, inputs = Repeats().eval(), (torch.randn(2, 5), torch.tensor(3))
+    plan = ww.plan(ww.trace(model, inputs), score=ww.scores.L1(), budget=ww.Macs(0.8))
+    small = ww.shrink(model, plan)
+    ww.save(small, plan, tmp_path)
+    assert torch.equal(ww.load(tmp_path, Repeats)(*inputs), small(*inputs))

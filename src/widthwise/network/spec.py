@@ -15,6 +15,8 @@ from torch import Tensor
 from widthwise import errors
 
 _PLAIN = (type(None), bool, int, float, str)
+_FEW = 64
+"""Most whole numbers of a tensor that are kept: lengths and counts, which say what code does."""
 
 
 def to_spec(value: Any) -> dict[str, Any]:
@@ -25,11 +27,16 @@ def to_spec(value: Any) -> dict[str, Any]:
             shape, or lists, tuples and dicts of these. Anything else is noted by its class only.
 
     Returns:
-        One entry, keyed by what the value is; a shape and a dtype for a tensor. JSON can hold it.
+        One entry, keyed by what the value is; a shape and a dtype for a tensor, and the values
+        where they are few whole numbers. JSON can hold it.
     """
     kind = type(value)
     if isinstance(value, Tensor):
-        return {"shape": list(value.shape), "dtype": _short(value.dtype)}
+        spec = {"shape": list(value.shape), "dtype": _short(value.dtype)}
+        counts = not (value.is_floating_point() or value.is_complex())
+        if counts and not value.is_meta and value.numel() <= _FEW:
+            spec["values"] = value.tolist()
+        return spec
     if kind in _PLAIN:
         return {"value": value}
     # Inside of a function, an enum cannot be found again.
@@ -71,7 +78,8 @@ def from_spec(spec: dict[str, Any], generator: torch.Generator) -> Any:
 
     Args:
         spec: The description. Those of Widthwise 0.x, where tuples were lists, are read too.
-        generator: On the CPU; draws the noise that tensors of real numbers get. Others get zeros.
+        generator: On the CPU; draws the noise that tensors of real numbers get. Others get what is
+            written, or zeros.
 
     Returns:
         The value; tensors are on the CPU.
@@ -84,6 +92,8 @@ def from_spec(spec: dict[str, Any], generator: torch.Generator) -> Any:
         # Whatever the default device is, the generator is on the CPU.
         if dtype.is_floating_point:
             return torch.randn(spec["shape"], generator=generator, device="cpu").to(dtype)
+        if "values" in spec:
+            return torch.tensor(spec["values"], dtype=dtype, device="cpu").reshape(spec["shape"])
         return torch.zeros(spec["shape"], dtype=dtype, device="cpu")
     [(kind, held)] = spec.items()
     return _READERS[kind](held, generator)

@@ -12,7 +12,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
-from widthwise.errors import PlanError, RunError
+from widthwise.errors import PlanError, RunError, TraceError
 from widthwise.files import write_atomically
 from widthwise.plans import Plan
 from widthwise.shrinking.checksums import CHECKSUM, checksum_of, noted_checksum
@@ -68,7 +68,11 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
     source = Path(folder)
     plan = Plan.load(source / PLAN)
     tensors = _read_tensors(source / WEIGHTS)
-    small = shrink(_build(model_factory), plan, verify=False)
+    try:
+        small = shrink(_build(model_factory), plan, verify=False)
+    except TraceError:
+        # A forward that reads values needs weights.
+        small = shrink(model_factory(), plan, verify=False)
     shared = list(_shared(small))
     try:
         missing, unexpected = small.load_state_dict(tensors, strict=False, assign=True)

@@ -19,6 +19,7 @@ from widthwise.graph.recording.blame import OwnError
 from widthwise.graph.recording.ledger import Call, PassLedger
 from widthwise.graph.recording.mode import LabelMode
 from widthwise.graph.recording.places import Frames, Place
+from widthwise.graph.recording.recurrence import note_recurrence
 from widthwise.graph.recording.remembered import listen
 from widthwise.graph.recording.siblings import Siblings
 from widthwise.graph.recording.values import Values
@@ -113,6 +114,7 @@ def record(
     """
     new = Recording(PassLedger.of(passes[0].twin))
     constraints.write(new.ledger, passes[0].twin)
+    note_recurrence(new.ledger, passes[0].twin)
     for number, each in enumerate(passes):
         returned = _follow(each, new.ledger, dict(readings), values())
         if not number and not returned:

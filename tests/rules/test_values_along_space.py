@@ -1,4 +1,4 @@
-"""Operators that read along space, or change a shape in place: channels pass through them."""
+"""Operators that work along space, or change a shape in place: channels pass through them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 import widthwise as ww
@@ -23,6 +24,19 @@ class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
         return self.last(x * self.gate(x))
+
+
+def any_plan_is_proven(net: nn.Module) -> None:
+    """Trace, and prove some plans that narrow the first layer."""
+    net, x = net.eval(), torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    graph = ww.trace(net, x)
+    axis = graph.axes["first"]
+    assert axis.frozen is None and axis.width == 8
+    for seed in range(3):
+        keep = graph.everything.copy()
+        keep[axis.units] = np.random.default_rng(seed).random(8) < 0.5
+        keep[axis.units.start] = True
+        ww.shrink(net, ww.Plan.of(graph, keep))
 
 
 def strongest(x: Tensor) -> Tensor:
@@ -45,19 +59,100 @@ GATES = {
 }
 
 
+CHANGES = {
+    "rot90": lambda x: x.rot90(1, (2, 3)),
+    "tril": lambda x: x.tril() + x.triu(1).mul(2),
+    "sort": lambda x: x.take_along_dim(x.argsort(3), 3),
+    "scatter": lambda x: x.scatter(3, x.argmax(3, keepdim=True), 0.0),
+    "scatter_add": lambda x: x.scatter_add(3, x.argmax(3, keepdim=True), x[..., :1].contiguous()),
+    "cummax": lambda x: x.cummax(2)[0],
+    "kthvalue": lambda x: x - x.kthvalue(3, dim=3, keepdim=True)[0],
+    "last kthvalue": lambda x: x - x.kthvalue(3)[0][..., None],
+    "mode": lambda x: x - x.mode(3, keepdim=True)[0],
+    "nanmean": lambda x: x - x.nanmean((2, 3), keepdim=True),
+    "count_nonzero": lambda x: x * x.relu().count_nonzero((2, 3))[..., None, None],
+    "index_add": lambda x: x.index_add(3, torch.tensor([0]), x[..., :1]),
+    "index_fill": lambda x: x.index_fill(2, torch.tensor([1]), 3.0),
+    "slice_scatter": lambda x: x.slice_scatter(x[..., :2].exp(), 3, 0, 2),
+    "select_scatter": lambda x: x.select_scatter(x[..., 0].exp(), 3, 1),
+    "diagonal": lambda x: x * torch.diagonal(x, dim1=2, dim2=3)[..., None],
+    "complex": lambda x: torch.complex(x, x.exp()).abs(),
+    "polar": lambda x: torch.polar(x.exp(), x).imag,
+    "fft": lambda x: torch.fft.ifft2(torch.fft.fft2(x) * 2).real,
+    "view_as_complex": lambda x: torch.view_as_complex(torch.stack([x, x.exp()], -1)).angle(),
+    "matrix_exp": torch.matrix_exp,
+    "inv": lambda x: torch.linalg.inv(x + 9 * torch.eye(4)),
+    "cdist": lambda x: torch.cdist(x, x.exp()),
+    "rrelu": lambda x: nn.functional.rrelu(x),
+}
+
+
+class Changed(Gated):
+    """Changes the values between two layers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.gate(self.first(x)))
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_channels_pass_what_changes_them(change: Callable[[Tensor], Tensor]) -> None:
+    """The channels are free, and any plan is proven."""
+    any_plan_is_proven(Changed(change))
+
+
 @pytest.mark.parametrize("gate", GATES.values(), ids=GATES)
 def test_channels_pass(gate: Callable[[Tensor], Tensor]) -> None:
-    """The channels are free, and any plan is proven."""
+    """The same for what scales them."""
+    any_plan_is_proven(Gated(gate))
+
+
+class Deformed(Gated):
+    """A deformable convolution reads where a layer says."""
+
+    def __init__(self, *, masked: bool = False) -> None:
+        super().__init__(nn.Identity())
+        self.offsets = nn.Conv2d(3, 18, 3, padding=1)
+        self.masks = nn.Conv2d(3, 9, 1) if masked else None
+        self.deform = torchvision.ops.DeformConv2d(8, 6, 3, padding=1)
+        self.last = nn.Conv2d(6, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        masks = None if self.masks is None else self.masks(x).sigmoid()
+        return self.last(self.deform(self.first(x), self.offsets(x), masks))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_deformable_convolution_is_one(masked: bool) -> None:
+    """It is narrowed and counted as a convolution; its offsets stay."""
+    net = Deformed(masked=masked)
+    any_plan_is_proven(net)
+    graph = ww.trace(net, torch.randn(2, 3, 4, 4))
+    assert graph.axes["deform"].frozen is None
+    assert "where a kernel reads" in str(graph.axes["offsets"].frozen)
+    plain = nn.Sequential(net.first, nn.Conv2d(8, 6, 3, padding=1), net.last)
+    others = 16 * (18 * 27 + (9 * 3 if masked else 0))
+    assert graph.macs() == ww.trace(plain, torch.randn(1, 3, 4, 4)).macs() + others
+
+
+class Aggregated(nn.Module):
+    """Adds up what neighbours in a graph say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.message, self.last = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        x = self.first(x)
+        heard = torch.zeros_like(x).index_add_(0, edges[1], self.message(x)[edges[0]])
+        return self.last(x + heard)
+
+
+def test_networks_on_graphs_are_narrowed() -> None:
+    """Nodes are places, channels pass."""
     torch.manual_seed(0)
-    net, x = Gated(gate).eval(), torch.randn(2, 3, 4, 4)
-    graph = ww.trace(net, x)
-    axis = graph.axes["first"]
-    assert axis.frozen is None and axis.width == 8
-    for seed in range(3):
-        keep = graph.everything.copy()
-        keep[axis.units] = np.random.default_rng(seed).random(8) < 0.5
-        keep[axis.units.start] = True
-        ww.shrink(net, ww.Plan.of(graph, keep))
+    net, inputs = Aggregated(), (torch.randn(6, 5), torch.randint(6, (2, 9)))
+    graph = ww.trace(net, inputs)
+    ww.shrink(net, ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5)))
 
 
 def test_what_is_gathered_over_channels_stays() -> None:

@@ -5,11 +5,13 @@ from widthwise.rules import (  # noqa: F401  (importing a family registers its r
     detection,
     joining,
     linear,
+    matrices,
     normalisation,
     recurrent,
     reduction,
     reshape,
     space,
+    writing,
 )
 from widthwise.rules.labels import Components, Ids, Label, UnitNumbers, blank
 from widthwise.rules.op import Op, pass_through

@@ -122,3 +122,20 @@ def _narrow_groups(op: Op, rows: Ids, columns: Ids, channels: Ids, groups: int) 
     if op.is_weight(op.args[1]):
         op.consume(columns)
     return rows
+
+
+@register("torchvision::deform_conv2d")
+def deformable(op: Op) -> Label:
+    """A convolution that reads where offsets say; these have a channel per place of the kernel."""
+    source, weight, offset, mask, bias = op.args[:5]
+    if int(op.args[11]) > 1 or int(op.args[12]) > 1:
+        op.freeze_all("has groups of deformable channels")
+        return blank(op.out.dim())
+    for places in (offset, mask):
+        op.freeze(op.label(places)[1], "says where a kernel reads")
+    _count(op, source, weight, (op.label(source)[0], None, None), transposed=False)
+    out = _ungrouped(op, weight, op.label(source)[1], transposed=False)
+    if op.label(bias)[0] is not None:
+        out = op.tie(out, op.label(bias)[0])
+    op.produce(out)
+    return (op.label(source)[0], out, None, None)

@@ -61,6 +61,15 @@ def linear(op: Op) -> Label:
     return (*free, outs)
 
 
+@register(aten._cdist_forward, aten._euclidean_dist)
+def distances(op: Op) -> Label:
+    """Distances from all rows of one matrix to all of another: columns are summed over."""
+    first, second = op.label(op.args[0]), op.label(op.args[1])
+    op.mix(op.tie(first[-1], second[-1]))
+    batch = [op.tie(a, b) for a, b in zip(first[:-2], second[:-2], strict=False)]
+    return (*batch, first[-2], second[-2])
+
+
 @register(aten.dot, aten.vdot)
 def dot(op: Op) -> Label:
     """Everything is contracted."""

@@ -48,6 +48,9 @@ register(
     aten.celu_,
     aten.selu_,
     aten.masked_fill_,
+    aten.complex,
+    aten.polar,
+    aten.rrelu_with_noise,
 )(pointwise)
 
 register(
@@ -68,6 +71,11 @@ register(
     aten.normal_,
     aten.uniform_,
     aten.resize_,
+    aten.exponential_,
+    aten.cauchy_,
+    aten.log_normal_,
+    aten.geometric_,
+    aten.random_,
 )(pass_through)
 
 

@@ -35,6 +35,11 @@ _PLACES = (aten.argmax, aten.argmin)
     aten.argmax,
     aten.argmin,
     aten.median,
+    aten.nanmedian,
+    aten.kthvalue,
+    aten.mode,
+    aten.nansum,
+    aten.count_nonzero,
 )
 def reduce(op: Op) -> list[Label]:
     """Drop the reduced dims. A reduction over channels depends on which of them exist."""
@@ -62,10 +67,10 @@ def _says_where(op: Op, out: Tensor) -> bool:
 
 
 def _reduced(op: Op, dims: int) -> set[int]:
-    schema = [argument.name for argument in op.func._schema.arguments]
+    schema = {argument.name: argument.default_value for argument in op.func._schema.arguments}
     if "dim" not in schema:
         return set(range(dims))
-    found = op.arg(schema.index("dim"), "dim")
+    found = op.arg(list(schema).index("dim"), "dim", schema["dim"])
     if found is None or found == []:
         return set(range(dims))
     return {int(dim) % max(dims, 1) for dim in ([found] if isinstance(found, int) else found)}
@@ -89,6 +94,8 @@ def softmax(op: Op) -> Label:
     aten._fft_c2r,
     aten._fft_c2c,
     aten.logcumsumexp,
+    aten.cummax,
+    aten.cummin,
 )
 def ordered(op: Op) -> list[Label]:
     """What runs along a dim needs it whole; the other dims pass."""

@@ -132,6 +132,20 @@ def view_as_other_numbers(op: Op) -> Label:
     return label
 
 
+@register(aten.view_as_real)
+def view_as_real(op: Op) -> Label:
+    """Real and imaginary parts become the last dim."""
+    return (*op.label(op.args[0]), None)
+
+
+@register(aten.view_as_complex)
+def view_as_complex(op: Op) -> Label:
+    """The last dim becomes real and imaginary parts."""
+    *label, parts = op.label(op.args[0])
+    op.freeze(parts, "is read as real and imaginary parts")
+    return tuple(label)
+
+
 @register(aten.transpose, aten.transpose_, aten.t, aten.t_, aten.numpy_T, aten.mT)
 def transpose(op: Op) -> Label:
     """Swap two dims."""

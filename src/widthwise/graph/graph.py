@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ from widthwise.graph.recording.places import Place
 from widthwise.network.copying import walk
 from widthwise.network.inputs import Inputs
 from widthwise.network.narrowing import is_known_layer, repeats
-from widthwise.rules import UnitNumbers
+from widthwise.rules import Label, UnitNumbers
 
 
 class ChannelGraph:
@@ -38,6 +38,7 @@ class ChannelGraph:
         consumers: Per tensor name the dims that are summed over with an activation, such as the
             in-channels of a weight.
         readings: Which reading of an ambiguous call the dry run settled on.
+        drawn: Unit numbers along the dims of random numbers that the forward draws, in order.
         notes: What the trace wants its reader to know.
         constraints: What the user asked to freeze and to tie.
     """
@@ -52,6 +53,7 @@ class ChannelGraph:
         activations: list[Cost],
         consumers: Mapping[str, tuple[int, ...]],
         readings: dict[Place, int],
+        drawn: Sequence[Label],
         mixes: bool,
         notes: tuple[str, ...],
         unfollowed: tuple[tuple[str, list[UnitNumbers]], ...],
@@ -67,6 +69,7 @@ class ChannelGraph:
         self.mixes = mixes
         self.notes = notes
         self.readings = readings
+        self.drawn = tuple(drawn)
         self.consumers = MappingProxyType(dict(consumers))
         self.constraints = constraints
         self._unfollowed = unfollowed

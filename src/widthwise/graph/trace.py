@@ -22,6 +22,7 @@ from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.loop import settle
 from widthwise.graph.dry_run.study import Study
 from widthwise.graph.graph import ChannelGraph
+from widthwise.graph.recording.draws import is_drawn
 from widthwise.graph.recording.fused import plain_attention, plain_recurrence
 from widthwise.graph.recording.passes import ForwardError, Pass
 from widthwise.graph.recording.remembered import unfollowed
@@ -236,6 +237,11 @@ def _to_graph(
         activations=in_units(recording.activations),
         consumers=consumers,
         readings=dict(settled.assumptions.readings),
+        drawn=[
+            tuple(None if ids is None else units.of_id[ids] for ids in call.outputs[0])
+            for call in recording.calls(0)
+            if is_drawn(call.func)
+        ],
         # What a masked network sums over is zero there: nothing depends on whether it exists.
         mixes=settled.rescales
         or any(bool((free[units.of_id[ids]] & ~consumed[ids]).any()) for ids in ledger.mixed),

@@ -95,9 +95,12 @@ def dropout(op: Op) -> list[Label]:
     aten.new_ones,
     aten.new_full,
     aten.new_empty,
+    aten.rand,
+    aten.randn,
+    aten.randint,
 )
 def constant(op: Op) -> Label:
-    """One value everywhere: like repeats, its dims live and die with whatever they meet."""
+    """One value everywhere, or any: like repeats, its dims live and die with whatever they meet."""
     return tuple(op.loose_ids(int(size)) if size > 1 else None for size in op.out.shape)
 
 
@@ -105,9 +108,6 @@ def constant(op: Op) -> Label:
     aten.arange,
     aten.linspace,
     aten.scalar_tensor,
-    aten.rand,
-    aten.randn,
-    aten.randint,
     aten.randperm,
     aten.eye,
     aten.empty_strided,

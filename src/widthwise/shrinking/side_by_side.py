@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from widthwise.graph import ChannelGraph
+from widthwise.graph.recording.draws import drawn, given, is_drawn
 from widthwise.graph.recording.fused import plain_attention
 from widthwise.graph.recording.mode import LabelMode
 from widthwise.graph.recording.numbers import is_constant, is_number, numbers_in
@@ -50,6 +51,7 @@ class Notes:
         numbers: The numbers that operators computed with, by operator.
         decisions: Indices and masks that operators made of real numbers, by operator.
         constants: The tensors that Python code wrote down, such as ``torch.tensor(channels)``.
+        draws: Random numbers, by operator; see `widthwise.shrinking.draws`.
         failure: What the forward raised, if it did.
     """
 
@@ -57,6 +59,7 @@ class Notes:
     numbers: list[tuple[Any, tuple[float, ...]]] = field(default_factory=list)
     decisions: list[tuple[Any, list[Tensor]]] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
+    draws: list[tuple[Any, Tensor]] = field(default_factory=list)
     failure: Exception | None = None
 
 
@@ -96,6 +99,9 @@ class _Noting(TorchDispatchMode):
         if numbers:
             self._notes.numbers.append((func, numbers))
         result = func(*args, **kwargs)
+        if is_drawn(func):
+            draw, result = drawn(func, args, result)
+            self._notes.draws.append((func, draw))
         made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor)]
         if is_constant(func):
             self._notes.constants += [tensor.clone() for tensor in made]
@@ -160,6 +166,7 @@ def run_masked(
     stays = np.append(kept, True)
     units = _UnitLabels(labels, stays)
     decisions, constants = iter(notes.decisions), iter(notes.constants)
+    draws, drawn_labels = iter(notes.draws), iter(graph.drawn)
     values = _NarrowNumbers(notes.numbers)
 
     def take(value: Tensor) -> Tensor:
@@ -176,6 +183,13 @@ def run_masked(
             written = next(constants, op.outputs[0])
             if written.shape == op.outputs[0].shape:
                 made = [written.clone()]
+        if is_drawn(op.func):
+            func, draw = next(draws, (None, op.out))
+            # What has no ids here may have met some since: the trace knows.
+            label = next(drawn_labels, out_labels[0])
+            if func is op.func and draw.shape == _pick(op.out, label, stays).shape:
+                draw = _place(draw, op.out, label, stays, op.out)
+                made = [given(op.func, op.args, op.out, draw)]
         if _decides(op.tensors, op.outputs):
             sample = [_sample(_pick(t, units.label(t), stays)) for t in op.tensors]
             found.append((_decision(op.func, op.path), sample))
@@ -347,7 +361,10 @@ def _pick(tensor: Tensor, label: Label, stays: np.ndarray) -> Tensor:
     return tensor
 
 
-def _place(result: Tensor, out: Tensor, label: Label, stays: np.ndarray) -> Tensor:
+def _place(
+    result: Tensor, out: Tensor, label: Label, stays: np.ndarray, around: Tensor | None = None
+) -> Tensor:
+    """Put a result for kept channels in their places; around them zeros, or what is given."""
     if result.shape == out.shape:
         return result
     home = out.device
@@ -355,6 +372,6 @@ def _place(result: Tensor, out: Tensor, label: Label, stays: np.ndarray) -> Tens
         torch.as_tensor(np.arange(size) if ids is None else np.flatnonzero(stays[ids]), device=home)
         for size, ids in zip(out.shape, label, strict=True)
     ]
-    full = torch.zeros_like(out)
+    full = torch.zeros_like(out) if around is None else around.clone()
     full[torch.meshgrid(*places, indexing="ij")] = result
     return full

@@ -33,6 +33,7 @@ from widthwise.graph.recording.values import (
     ValueReadError,
     Values,
 )
+from widthwise.graph.refusals import require_traceable
 from widthwise.network.copying import copy_module, named_tensors, to_meta
 from widthwise.network.inputs import Inputs
 from widthwise.rules import UnitNumbers
@@ -97,6 +98,7 @@ def trace(
     """
     inputs = Inputs.of(example_inputs)
     constraints = Constraints.of(freeze, tie)
+    require_traceable(model, inputs)
     with _undisturbed():
         study, notes = _open_study(model, inputs, constraints)
         notes += _unread(study)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import widthwise as ww
 from widthwise import prove
+from widthwise.errors import ProofError
 from widthwise.network.inputs import Inputs
 from widthwise.shrinking.side_by_side import run_narrow
 
@@ -236,3 +237,25 @@ def test_all_summands_of_a_weight_are_masked() -> None:
     plan, small = cut(model, image)
     assert plan.widths["down"] < 12
     assert prove(model, small, plan).error < 1e-5
+
+
+class OneByOne(nn.Module):
+    """Takes the images of a batch one by one, as code for per-example gradients does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.vmap(lambda one: self.last(self.first(one[None]).relu())[0])(x)
+
+
+def test_layers_under_vmap_are_compared() -> None:
+    """A right cut is proven, and a wrong one is found in the layer where it is."""
+    net, x = OneByOne().eval(), torch.randn(2, 3, 6, 6)
+    plan = ww.plan(ww.trace(net, x), score=ww.scores.L1(), budget=ww.Macs(0.5))
+    small = ww.shrink(net, plan)
+    with torch.no_grad():
+        small.first.weight[1] *= 2
+    with pytest.raises(ProofError, match="first in `first`"):
+        ww.prove(net, small, plan)

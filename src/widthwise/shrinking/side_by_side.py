@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch as functorch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -260,7 +261,7 @@ def _run(
             last = name
             # What is noted here is no call of the network.
             with _disable_current_modes():
-                found.append((name, [take(tensor) for tensor in tensors_of(result)]))
+                found.append((name, [take(_held(tensor)) for tensor in tensors_of(result)]))
 
         return note
 
@@ -287,6 +288,13 @@ def _run(
     for name, tensors in left.found():
         found.append((f"`{name}`", [take(tensor) for tensor in tensors]))
     return None
+
+
+def _held(tensor: Tensor) -> Tensor:
+    """Return the tensor that holds all examples, where `torch.vmap` shows one of them."""
+    while functorch.is_batchedtensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
 
 
 @contextmanager

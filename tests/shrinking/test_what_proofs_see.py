@@ -259,3 +259,37 @@ def test_layers_under_vmap_are_compared() -> None:
         small.first.weight[1] *= 2
     with pytest.raises(ProofError, match="first in `first`"):
         ww.prove(net, small, plan)
+
+
+class KernelPerImage(nn.Module):
+    """Computes a kernel for each image and runs all at once, in groups (StyleGAN2, CondConv)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.style, self.last = (
+            nn.Conv2d(3, 12, 1),
+            nn.Linear(3, 12),
+            nn.Conv2d(8, 3, 1),
+        )
+        self.weight = nn.Parameter(torch.randn(8, 12, 3, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        styles = self.style(x.mean((2, 3)))[:, None, :, None, None]
+        x = self.first(x)
+        n, c, h, w = x.shape
+        kernels = (self.weight * styles).view(-1, c, 3, 3)
+        x = nn.functional.conv2d(x.reshape(1, -1, h, w), kernels, padding=1, groups=n)
+        return self.last(x.view(n, -1, h, w))
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_a_kernel_per_image_is_proven(images: int) -> None:
+    """On one image as on several; a wrong cut is found."""
+    torch.manual_seed(0)
+    net, x = KernelPerImage().eval(), torch.randn(images, 3, 6, 6)
+    plan = ww.plan(ww.trace(net, x), score=ww.scores.L1(), budget=ww.Macs(0.5))
+    small = ww.shrink(net, plan)
+    with torch.no_grad():
+        small.weight[0] *= 2
+    with pytest.raises(ProofError):
+        ww.prove(net, small, plan)

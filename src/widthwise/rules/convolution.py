@@ -96,7 +96,7 @@ def _grouped(
     rows, columns = op.label(weight)[:2]
     if not op.is_weight(weight):
         # A kernel for each image of the batch: what it sums over is masked nowhere.
-        op.mix(channels)
+        op.mix(columns)
     if not transposed and channels is not None and rows is not None and columns is not None:
         divisible = len(channels) > groups and len(rows) > groups
         if divisible and op.choice(2) == 1:

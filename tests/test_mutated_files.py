@@ -55,7 +55,7 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
     return ways[int(random.integers(len(ways)))]
 
 
-def check(saved: Path, folder: Path, seeds: range) -> None:
+def check_damaged(saved: Path, folder: Path, seeds: range) -> None:
     """Damage one file at a time and load the network."""
     whole = {name: (saved / name).read_bytes() for name in FILES}
     expected = ww.load(saved, build).state_dict()
@@ -76,13 +76,13 @@ def check(saved: Path, folder: Path, seeds: range) -> None:
 
 def test_a_damaged_file_is_refused_or_harmless(saved: Path, tmp_path: Path) -> None:
     """No other error than the library's, and no other network."""
-    check(saved, tmp_path, range(FEW))
+    check_damaged(saved, tmp_path, range(FEW))
 
 
 @pytest.mark.slow
 def test_many_damaged_files_are_refused_or_harmless(saved: Path, tmp_path: Path) -> None:
     """The same ten times as often."""
-    check(saved, tmp_path, range(FEW, FEW + MANY))
+    check_damaged(saved, tmp_path, range(FEW, FEW + MANY))
 
 
 def test_a_flipped_bit_in_the_weights_is_found(saved: Path, tmp_path: Path) -> None:

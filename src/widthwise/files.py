@@ -1,12 +1,34 @@
-"""Write files whole or not at all."""
+"""Read files that are files, and write them whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+
+def read_ordinary(path: str | os.PathLike[str], *, most: int | None = None) -> bytes:
+    """Read a whole file, if it is one: a pipe or a device would be waited for, or never end.
+
+    Args:
+        path: The file.
+        most: Largest size in bytes; None for any.
+
+    Returns:
+        Its content.
+
+    Raises:
+        OSError: If it cannot be read, is not an ordinary file, or is too large.
+    """
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is not an ordinary file")
+    if most is not None and found.st_size > most:
+        raise OSError(f"it has {found.st_size:,} bytes, more than any such file")
+    return Path(path).read_bytes()
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:

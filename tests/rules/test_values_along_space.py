@@ -26,7 +26,7 @@ class Gated(nn.Module):
         return self.last(x * self.gate(x))
 
 
-def any_plan_is_proven(net: nn.Module) -> None:
+def assert_any_plan_is_proven(net: nn.Module) -> None:
     """Trace, and prove some plans that narrow the first layer."""
     net, x = net.eval(), torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     graph = ww.trace(net, x)
@@ -97,13 +97,13 @@ class Changed(Gated):
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_channels_pass_what_changes_them(change: Callable[[Tensor], Tensor]) -> None:
     """The channels are free, and any plan is proven."""
-    any_plan_is_proven(Changed(change))
+    assert_any_plan_is_proven(Changed(change))
 
 
 @pytest.mark.parametrize("gate", GATES.values(), ids=GATES)
 def test_channels_pass(gate: Callable[[Tensor], Tensor]) -> None:
     """The same for what scales them."""
-    any_plan_is_proven(Gated(gate))
+    assert_any_plan_is_proven(Gated(gate))
 
 
 class Deformed(Gated):
@@ -125,7 +125,7 @@ class Deformed(Gated):
 def test_a_deformable_convolution_is_one(masked: bool) -> None:
     """It is narrowed and counted as a convolution; its offsets stay."""
     net = Deformed(masked=masked)
-    any_plan_is_proven(net)
+    assert_any_plan_is_proven(net)
     graph = ww.trace(net, torch.randn(2, 3, 4, 4))
     assert graph.axes["deform"].frozen is None
     assert "where a kernel reads" in str(graph.axes["offsets"].frozen)
@@ -151,8 +151,10 @@ def test_networks_on_graphs_are_narrowed() -> None:
     """Nodes are places, channels pass."""
     torch.manual_seed(0)
     net, inputs = Aggregated(), (torch.randn(6, 5), torch.randint(6, (2, 9)))
-    graph = ww.trace(net, inputs)
-    ww.shrink(net, ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5)))
+    plan = ww.plan(ww.trace(net, inputs), score=ww.scores.L1(), budget=ww.Macs(0.5))
+    small = ww.shrink(net, plan)
+    assert small.first.out_features == small.message.out_features < 8
+    assert small(*inputs).shape == (6, 3)
 
 
 def test_what_is_gathered_over_channels_stays() -> None:
@@ -160,3 +162,36 @@ def test_what_is_gathered_over_channels_stays() -> None:
     net = Gated(lambda x: x.gather(1, x.flatten(2).argmax(2)[..., None, None] % x.shape[1]))
     axis = ww.trace(net, torch.randn(2, 3, 4, 4)).axes["first"]
     assert "gather" in str(axis.frozen)
+
+
+ALONG_CHANNELS = {
+    "tril": lambda x: x.transpose(1, 3).tril().transpose(1, 3),
+    "diagonal": lambda x: (
+        x + torch.diagonal(x[:, :, :, 0], dim1=1, dim2=2).sum(1)[:, None, None, None]
+    ),
+    "rot90": lambda x: x.rot90(2, (1, 2)),
+    "cummax": lambda x: x.cummax(1)[0],
+    "index_add": lambda x: x.index_add(1, torch.tensor([0]), x[:, :1].exp()),
+    "index_fill": lambda x: x.index_fill(1, torch.tensor([1]), 3.0),
+    "scatter": lambda x: x.scatter(1, x.argmax(1, keepdim=True), 0.0),
+    "slice_scatter": lambda x: x.slice_scatter(x[:, :2].exp(), 1, 0, 2),
+    "select_scatter": lambda x: x.select_scatter(x.mean(1), 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", ALONG_CHANNELS)
+def test_what_works_by_place_along_channels_keeps_them(name: str) -> None:
+    """Which channel stands where matters there: none may go, and the call says why."""
+    axis = ww.trace(Changed(ALONG_CHANNELS[name]), torch.randn(2, 3, 4, 4)).axes["first"]
+    assert f"aten.{name}" in str(axis.frozen)
+
+
+def test_distances_between_channels_are_taken_over_those_that_stay() -> None:
+    """A distance sums over channels, with no weight that could mask those that go."""
+    assert_any_plan_is_proven(
+        Gated(
+            lambda x: torch.cdist(x.flatten(2).mT, x.flatten(2).mT).mean((1, 2))[
+                :, None, None, None
+            ]
+        )
+    )

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from widthwise.errors import TraceError
 from widthwise.graph.recording.ledger import PassLedger
 from widthwise.network.copying import named_tensors
-from widthwise.rules import Ids
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -59,12 +57,6 @@ class Constraints:
         Raises:
             TraceError: If a name is not one of the network, or layers to tie differ in width.
         """
-        slots = {(slot.tensor, slot.dim): slot for slot in ledger.slots}
-
-        def ids(tensor: str, dim: int) -> Ids | None:
-            slot = slots.get((tensor, dim))
-            return None if slot is None else np.arange(slot.start, slot.start + slot.length)
-
         tensors = [name for name, _ in named_tensors(model)]
         for pattern in self.freeze:
             found = [name for name in tensors if _covers(pattern, name)]
@@ -72,14 +64,13 @@ class Constraints:
                 raise _unknown("freeze", pattern, model)
             for slot in ledger.slots:
                 if slot.tensor in found:
-                    own = np.arange(slot.start, slot.start + slot.length)
-                    ledger.freeze(own, f"frozen by name (`{pattern}`)")
+                    ledger.freeze(slot.ids, f"frozen by name (`{pattern}`)")
         modules = dict(model.named_modules())
         for group in self.tie:
             outputs = []
             for path in group:
                 dim = 1 if isinstance(modules.get(path), _TRANSPOSED) else 0
-                own_ids = ids(f"{path}.weight", dim)
+                own_ids = ledger.ids_of(f"{path}.weight", dim)
                 if own_ids is None:
                     raise _unknown("tie", path, model)
                 outputs.append(own_ids)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from widthwise import errors
+from widthwise.files import read_ordinary
 
 CHECKSUM = "checksum"
 """The field that tells what the others were when the plan was saved."""
@@ -31,19 +30,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         PlanError: If it is missing, not an ordinary file, too large or no JSON.
     """
     try:
-        found = Path(path).stat()
-        # A pipe or a device would be waited for, or never end.
-        if not stat.S_ISREG(found.st_mode):
-            raise errors.damaged_plan(path, "it is not an ordinary file.")
-        if found.st_size > _LARGEST:
-            raise errors.damaged_plan(path, f"it has {found.st_size:,} bytes, more than any plan.")
-        text = Path(path).read_text(encoding="utf-8")
+        content = read_ordinary(path, most=_LARGEST)
     except OSError as error:
         raise errors.damaged_plan(path, error.strerror or str(error)) from error
-    except ValueError as error:
-        raise errors.damaged_plan(path, f"it is not text ({error}).") from error
     try:
-        return json.loads(text)
+        return json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise errors.damaged_plan(path, f"it is not JSON ({error}).") from error
 

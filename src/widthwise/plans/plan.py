@@ -237,10 +237,6 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan as deterministic JSON, an axis per line, and its checksum."""
-        text = self._text({})
-        return self._text({file.CHECKSUM: file.checksum_of(json.loads(text))})
-
-    def _text(self, last: Mapping[str, Any]) -> str:
         head = {
             "format": FORMAT,
             "model": self.model_name,
@@ -255,14 +251,12 @@ class Plan:
             **({"constraints": self.constraints} if self.constraints else {}),
             **({"before": [rewrites.to_spec(each) for each in self.before]} if self.before else {}),
             **({"stale": self.stale} if self.stale else {}),
-            **last,
         }
+        axes = {name: axis.to_spec() for name, axis in self.axes.items()}
+        head[file.CHECKSUM] = file.checksum_of({**head, "axes": axes})
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-        axes = [
-            f"    {json.dumps(name)}: {json.dumps(axis.to_spec())}"
-            for name, axis in self.axes.items()
-        ]
-        body = ",\n".join(axes)
+        rows = [f"    {json.dumps(name)}: {json.dumps(axis)}" for name, axis in axes.items()]
+        body = ",\n".join(rows)
         return "{\n" + ",\n".join(lines) + ',\n  "axes": {\n' + body + "\n  }\n}\n"
 
     @classmethod

@@ -13,7 +13,7 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
 from widthwise.errors import PlanError, RunError, TraceError
-from widthwise.files import write_atomically
+from widthwise.files import read_ordinary, write_atomically
 from widthwise.plans import Plan
 from widthwise.shrinking.checksums import CHECKSUM, checksum_of, noted_checksum
 from widthwise.shrinking.slicing import shrink
@@ -96,10 +96,7 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Read weights, and hold them against the checksum that their file notes."""
     try:
-        # A pipe or a device would be waited for, or never end.
-        if path.exists() and not path.is_file():
-            raise OSError("it is not an ordinary file")
-        content = path.read_bytes()
+        content = read_ordinary(path)
         tensors = parse_tensors(content)
     # Damaged files make the reader raise more than its own error.
     except Exception as error:

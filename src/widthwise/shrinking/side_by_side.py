@@ -52,7 +52,7 @@ class Notes:
         numbers: The numbers that operators computed with, by operator.
         decisions: Indices and masks that operators made of real numbers, by operator.
         constants: The tensors that Python code wrote down, such as ``torch.tensor(channels)``.
-        draws: Random numbers, by operator; see `widthwise.shrinking.draws`.
+        draws: Random numbers, by operator; see `widthwise.graph.recording.draws`.
         failure: What the forward raised, if it did.
     """
 

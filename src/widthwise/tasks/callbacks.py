@@ -39,8 +39,7 @@ class ScheduledRate(L.Callback):
 class LogLoss(L.Callback):
     """Logs the mean loss of an epoch as ``train_loss``.
 
-    Added up here: Lightning's own bookkeeping of every step costs as much as the rest of a small
-    step.
+    Added up here: Lightning's own bookkeeping of every step takes long beside a small step.
     """
 
     def __init__(self) -> None:

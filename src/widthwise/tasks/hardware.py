@@ -52,7 +52,7 @@ def seed_step(seed: int, device: torch.device) -> None:
     """Seed the generators that a training step may draw from: the CPU's and that of its device.
 
     ``torch.manual_seed`` also asks kinds of devices that are not there, and remembers the stack of
-    every call for the day they are: a third of the time that a small step takes in Python.
+    every call for the day they are, which takes long beside a small step.
 
     Args:
         seed: Of the step.

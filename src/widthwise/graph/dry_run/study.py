@@ -173,5 +173,5 @@ class Study:
                 found.extend((ids, reason) for ids in touched if ids is not None)
         for slot in recording.ledger.slots:
             if slot.tensor not in recording.ledger.used:
-                found.append((np.arange(slot.start, slot.start + slot.length), _UNUSED))
+                found.append((slot.ids, _UNUSED))
         return found

@@ -55,8 +55,8 @@ def trial_masks(units: Units, *, guessed: bool = False) -> list[np.ndarray]:
 def removals(widths: Sequence[int], *, guessed: bool = False) -> list[Amounts]:
     """Choose how many units each trial removes of axes of some widths: half of them at most.
 
-    The first trial removes one unit of one axis, two of the next: counts near the full ones differ
-    from what their divisors divide, and from each other. The others are unlike it and each other.
+    The first trial removes one unit of the first axis, two of the next, and so on: few divisors of
+    a width divide what is left of it. The others remove shares that no other axis loses.
 
     Args:
         widths: Widths of the axes, in order; at least 2.

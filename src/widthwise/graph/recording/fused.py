@@ -28,8 +28,8 @@ def plain_attention() -> Iterator[None]:
 def plain_recurrence() -> Iterator[None]:
     """Compute recurrent layers step by step on a CPU, as on the meta device.
 
-    oneDNN runs a whole layer as one operator, which hides its products. Its
-    convolutions are switched off with it, so this is for traces, not for proofs.
+    oneDNN runs a whole layer as one operator, which hides its products. Its convolutions are
+    switched off with it, so this is for traces, not for proofs.
     """
     # Of its settings no other one is touched.
     enabled, *_ = torch.backends.mkldnn.set_flags(False, _fp32_precision=None)

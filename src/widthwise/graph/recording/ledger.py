@@ -29,6 +29,11 @@ class Slot:
     start: int
     length: int
 
+    @property
+    def ids(self) -> Ids:
+        """The ids of its indices."""
+        return np.arange(self.start, self.start + self.length)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -235,6 +240,10 @@ class PassLedger:
                 numbers=numbers_in(op.func, op.args, op.kwargs),
             )
         )
+
+    def ids_of(self, tensor: str, dim: int) -> Ids | None:
+        """Return the ids along a dim of a parameter or buffer; None if it has no such dim."""
+        return next((s.ids for s in self.slots if (s.tensor, s.dim) == (tensor, dim)), None)
 
     def summed(self) -> np.ndarray:
         """Return which ids of weights are summed over, in all weights that one is computed of.

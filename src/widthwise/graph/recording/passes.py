@@ -169,7 +169,8 @@ def _keep_colours(ledger: PassLedger, returned: Sequence[Tensor]) -> None:
             if not call.is_convolution:
                 continue
             made, read = call.outputs[0][1], call.inputs[0][1]
-            if made is not None and read is not None and np.array_equal(made, ids):
-                if 1 < len(read) <= len(ids):
-                    reason = f"has no more channels than the image that `{call.path}` makes of it"
-                    ledger.freeze(read, reason)
+            if made is None or read is None or not np.array_equal(made, ids):
+                continue
+            if 1 < len(read) <= len(ids):
+                reason = f"has no more channels than the image that `{call.path}` makes of it"
+                ledger.freeze(read, reason)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import nn
 
 from widthwise.graph.recording.ledger import PassLedger
-from widthwise.rules import Ids
 
 
 def note_recurrence(ledger: PassLedger, model: nn.Module) -> None:
@@ -19,12 +17,6 @@ def note_recurrence(ledger: PassLedger, model: nn.Module) -> None:
         ledger: A ledger with labels; changed.
         model: The network of the pass.
     """
-    slots = {(slot.tensor, slot.dim): slot for slot in ledger.slots}
-
-    def ids(tensor: str, dim: int) -> Ids | None:
-        slot = slots.get((tensor, dim))
-        return None if slot is None else np.arange(slot.start, slot.start + slot.length)
-
     for path, module in model.named_modules():
         if not isinstance(module, nn.RNNBase):
             continue
@@ -32,10 +24,10 @@ def note_recurrence(ledger: PassLedger, model: nn.Module) -> None:
             if not name.startswith("weight_hh_"):
                 continue
             full = f"{path}.{name}".strip(".")
-            read, made = ids(full, 1), ids(full, 0)
+            read, made = ledger.ids_of(full, 1), ledger.ids_of(full, 0)
             if module.proj_size:
                 projection = full.replace("weight_hh_", "weight_hr_")
-                made, hidden = ids(projection, 0), ids(projection, 1)
+                made, hidden = ledger.ids_of(projection, 0), ledger.ids_of(projection, 1)
                 if hidden is not None:
                     where = f"`{path}`" if path else "the network"
                     reason = f"hidden units that {where} projects must outnumber the projected"

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import widthwise as ww
+from widthwise.graph.dry_run import study
+from widthwise.graph.recording.passes import record
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 
@@ -65,6 +67,38 @@ def test_narrow_networks_train(extra, frozen: bool) -> None:
     assert plan.widths["first"] < 20
     small = ww.shrink(net, plan)
     small.train()(torch.zeros(2, 3, 8, 8))
+
+
+class Attends(nn.Module):
+    """Mixes places, and drops whole images where it trains (stochastic depth)."""
+
+    def __init__(self, *, rolls: bool = False) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.rolls = rolls
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        # Of one image this is a view, of two a copy.
+        mixed = (x.transpose(0, 1).reshape(-1, 8) * 2).view(x.shape[1], -1, 8).transpose(0, 1)
+        if self.training:
+            mixed = mixed * x.new_empty(x.shape[0], 1, 1).bernoulli_(0.9)
+            if self.rolls:
+                mixed = mixed.roll(1, 1)
+        return self.last(x + mixed)
+
+
+@pytest.mark.parametrize("rolls", [False, True])
+def test_training_that_drops_and_no_more_costs_no_second_pass(
+    rolls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run of a trace would run it, too; what a batch of two copies is nothing more."""
+    recorded: list[int] = []
+    monkeypatch.setattr(
+        study, "record", lambda passes, *more: recorded.append(len(passes)) or record(passes, *more)
+    )
+    ww.trace(Attends(rolls=rolls), torch.zeros(1, 5, 4))
+    assert max(recorded) == (2 if rolls else 1)
 
 
 class LayerDrop(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dis import get_instructions
 from itertools import pairwise
 from types import CodeType, FunctionType
@@ -20,6 +20,7 @@ from widthwise.rules.op import shape_of
 
 _EMPTY = (torch.ops.aten.empty, torch.ops.aten.new_empty, torch.ops.aten.empty_like)
 """Where dropout draws its mask."""
+_VIEW, _VIEW_OF_COPY = torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
 _BETWEEN = {"TO_BOOL", "UNARY_NOT", "COPY", "CACHE", "EXTENDED_ARG", "NOT_TAKEN"}
 """What comes between reading a flag and jumping by it."""
 
@@ -55,7 +56,7 @@ def trains_otherwise(training: Pass, evaluation: Recording, values: Values) -> b
         return True
     if not mode.read <= evaluation.ledger.used:
         return True
-    more = mode.calls - Counter(call.func for call in evaluation.calls(0))
+    more = mode.calls - _counted(call.func for call in evaluation.calls(0))
     return not all(map(_is_harmless, more))
 
 
@@ -80,6 +81,11 @@ def _branches(code: CodeType) -> bool:
     )
 
 
+def _counted(calls: Iterable[Any]) -> Counter[Any]:
+    """Count calls; of a batch of two, PyTorch may have to copy what of one it can view."""
+    return Counter(_VIEW if func is _VIEW_OF_COPY else func for func in calls)
+
+
 def _is_harmless(func: Any) -> bool:
     """Tell whether an operator keeps every channel where it is, whatever widths there are."""
     return (
@@ -99,15 +105,20 @@ class _Listening(TorchDispatchMode):
 
     def __init__(self, names: dict[int, str], values: Values) -> None:
         super().__init__()
-        self.calls: Counter[Any] = Counter()
+        self._calls: list[Any] = []
         self.read: set[str] = set()
         self._names = names
         self._values = values
 
+    @property
+    def calls(self) -> Counter[Any]:
+        """How often each operator was called."""
+        return _counted(self._calls)
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.calls[func] += 1
+        self._calls.append(func)
         given = tensors_in((*args, *(kwargs or {}).values()))
         self.read.update(self._names[id(t)] for t in given if id(t) in self._names)
         return self._values.run(func, args, kwargs or {})

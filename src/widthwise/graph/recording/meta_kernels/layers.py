@@ -149,10 +149,10 @@ def _batch_norm(
     bias: Tensor | None,
     mean: Tensor | None,
     variance: Tensor | None,
-    training: bool,
     *_: Any,
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    if training or mean is None or variance is None or first.dtype not in _STATISTICS:
+    # In training, too: without values there are no statistics to keep.
+    if mean is None or variance is None or first.dtype not in _STATISTICS:
         return None
     channels = first.shape[1:2]
     for given in (weight, bias, mean, variance):

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 aten = torch.ops.aten
 _CONV = (nn.modules.conv._ConvNd,)
@@ -41,11 +42,12 @@ def outputs(model: nn.Module, inputs: Any) -> list[Tensor]:
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Switch off the fused path of `nn.MultiheadAttention`, which hides its operations."""
+    """Switch off fused attention, which hides its operations."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 
@@ -64,24 +66,8 @@ def relative_error(actual: list[Tensor], expected: list[Tensor]) -> float:
 # ------------------------------------------------------------------ cost
 
 
-class _WeightMatmuls(TorchDispatchMode):
-    """Counts batched matrix products with a parameter, which are linear layers in disguise."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.storages = {p.untyped_storage()._cdata for p in model.parameters()}
-        self.flops = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        factors = {aten.bmm.default: args[:2], aten.baddbmm.default: args[1:3]}.get(func, ())
-        if any(factor.untyped_storage()._cdata in self.storages for factor in factors):
-            self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
-        return out
-
-
 def macs(model: nn.Module, inputs: Any) -> int:
-    """MACs of convolutions and linear layers, by torch's own counter (which counts twice that).
+    """MACs of everything that multiplies and adds, by torch's counter (which counts twice that).
 
     Counted on the meta device where the network runs there: it does not see into the fused kernels
     of a device.
@@ -99,12 +85,16 @@ def _on_meta(model: nn.Module, inputs: Any) -> tuple[nn.Module, Any]:
 
 
 def _macs(model: nn.Module, inputs: Any) -> int:
-    counter, matmuls = FlopCounterMode(display=False), _WeightMatmuls(model)
-    with torch.no_grad(), plain_attention(), matmuls, counter:
-        call(model, inputs)
-    by_op = counter.get_flop_counts().get("Global", {})
-    flops = sum(by_op.get(op, 0) for op in (aten.convolution, aten.mm, aten.addmm))
-    return (flops + matmuls.flops) // 2
+    counter = FlopCounterMode(display=False)
+    # oneDNN runs recurrent layers in one piece, which the counter does not see into.
+    fused = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        with torch.no_grad(), plain_attention(), counter:
+            call(model, inputs)
+    finally:
+        torch._C._set_mkldnn_enabled(fused)
+    return counter.get_total_flops() // 2
 
 
 def params(model: nn.Module) -> int:

@@ -122,7 +122,7 @@ class ChannelGraph:
         return mask
 
     def macs(self, kept: np.ndarray | None = None) -> int:
-        """Count multiply-accumulates of convolutions and linear layers for one input.
+        """Count multiply-accumulates for one input: of layers, and of products of activations.
 
         Args:
             kept: Which units stay, bool, shape ``[units]``; all of them by default.

@@ -126,7 +126,7 @@ def dhp(
 
     Defaults are those of the released code. Where we differ from it: the budget is met exactly by
     bisection over the sorted latents when the search is finished, not only within ``stop_limit``;
-    MACs count convolutions and linear layers only; every axis that is not frozen may shrink, the
+    MACs count what multiplies and adds, and nothing else; every axis that is not frozen may shrink, the
     classifier's input included, unless `exclude` names it; an axis that no generated weight touches
     keeps its full width.
 

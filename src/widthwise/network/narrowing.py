@@ -177,8 +177,9 @@ def update_attributes(new: nn.Module, old: nn.Module) -> None:
             new.proj_size = new.get_parameter("weight_hh_l0").shape[1]
         return
     if isinstance(new, nn.MultiheadAttention) and isinstance(old, nn.MultiheadAttention):
-        # Its width and heads are among the sizes that a trace has seen; these repeat them.
-        new.head_dim = new.embed_dim // new.num_heads
+        # Its width and heads are among the sizes that a trace has seen; these repeat them. Where a
+        # dry run leaves no head, the forward says so.
+        new.head_dim = new.embed_dim // max(new.num_heads, 1)
         if old.kdim == old.embed_dim:
             new.kdim = new.embed_dim
         if old.vdim == old.embed_dim:

@@ -32,7 +32,7 @@ class BudgetConfig:
     """What the found network may cost: a fraction such as 0.5 or 50%, or an amount like 300e6."""
 
     macs: float | str | None = None
-    """Multiply-accumulates of convolutions and linear layers, for one input."""
+    """Multiply-accumulates for one input: of layers, and of products of activations."""
     params: float | str | None = None
     """Parameters."""
     memory: float | str | None = None

@@ -1,7 +1,7 @@
 """Matrix products: contracted ids tie, free ids pass.
 
-A product of an activation with a weight is a linear layer and counts as MACs. A product of two
-activations (queries with keys) is not a layer, and its result depends on which channels exist.
+All of them count as MACs. A product of an activation with a weight is a linear layer; the result of
+a product of two activations (queries with keys) depends on which channels exist.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ def _product(op: Op, first: Tensor, second: Tensor) -> Label:
     columns = (right[-1],) if second.dim() > 1 else ()
     if op.is_weight(first) or op.is_weight(second):
         op.produce(columns[0] if op.is_weight(second) and columns else left[-2])
-        op.macs(
-            1,
-            *(sizes(left, first, dim) for dim in range(first.dim())),
-            *(sizes(right, second, dim) for dim in range(inner + 1, second.dim())),
-        )
+    op.macs(
+        1,
+        *(sizes(left, first, dim) for dim in range(first.dim())),
+        *(sizes(right, second, dim) for dim in range(inner + 1, second.dim())),
+    )
     return (*batch, left[-2], *columns)
 
 
@@ -120,6 +120,13 @@ def attention(op: Op) -> list[Label]:
     op.tie(key[-2], value[-2])
     op.tie(query[-1], key[-1])
     op.mix(query[-1], key[-2])
+    for summed_over, tensor in ((query, op.args[0]), (value, op.args[2])):
+        op.macs(
+            1,
+            *(sizes(query, op.args[0], dim) for dim in range(len(query) - 1)),
+            sizes(key, op.args[1], len(key) - 2),
+            sizes(summed_over, tensor, len(summed_over) - 1),
+        )
     labels: list[Label] = [(*query[:-1], value[-1])]
     labels += [(None,) * tensor.dim() for tensor in op.outputs[1:]]
     return labels

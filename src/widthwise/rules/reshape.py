@@ -81,8 +81,9 @@ def _flat(op: Op, label: Label, shape: Sequence[int], dims: Sequence[int]) -> Id
     labelled = [dim for dim in dims if label[dim] is not None]
     if not labelled:
         return None
-    # Repeats merged with channels (`repeat_interleave`) are so many copies of each.
-    labelled.sort(key=lambda dim: not op.is_loose(label[dim]))
+    # Repeats merged with channels (`repeat_interleave`) are so many copies of each. Of two channel
+    # dims, the larger one stays free.
+    labelled.sort(key=lambda dim: (not op.is_loose(label[dim]), shape[dim]))
     for dim in labelled[:-1]:
         op.freeze(label[dim], "is merged with another channel dimension")
     ids = label[labelled[-1]]

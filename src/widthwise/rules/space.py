@@ -60,11 +60,11 @@ def constant_pad(op: Op) -> Label:
         if low < 0 or high < 0:
             op.freeze(ids, "is cropped")
             ids = ids[max(-low, 0) : len(ids) - max(-high, 0)]
-        label[dim] = np.concatenate(
-            [
-                op.constant_ids(max(low, 0), "channels of padding"),
-                ids,
-                op.constant_ids(max(high, 0), "channels of padding"),
-            ]
-        )
+        # How much is padded may follow a width elsewhere, or be constant.
+        follows = op.choice(2) == 0
+        new = [
+            op.loose_ids(count) if follows else op.constant_ids(count, "channels of padding")
+            for count in (max(low, 0), max(high, 0))
+        ]
+        label[dim] = np.concatenate([new[0], ids, new[1]])
     return tuple(label)

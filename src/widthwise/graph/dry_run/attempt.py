@@ -76,8 +76,17 @@ class Attempt:
 
     def gets_further_than(self, other: Attempt) -> bool:
         """Tell whether this one failed later than another that failed, or not at all."""
-        return self.failure is None or self._progress > other._progress
+        return self.failure is None or (self._reached, self.trial) > (other._reached, other.trial)
+
+    def fails_after(self, other: Attempt) -> bool:
+        """Tell whether another that failed says more: it failed earlier, or in the call itself."""
+        return (self._reached, self._diverged) > (other._reached, other._diverged)
 
     @property
-    def _progress(self) -> tuple[int, int, int]:
-        return self.trial, self.number, -1 if self.failure is None else self.failure.call
+    def _reached(self) -> tuple[int, int]:
+        call = -1 if self.failure is None else self.failure.call
+        return self.number, call + self._diverged
+
+    @property
+    def _diverged(self) -> bool:
+        return self.failure is not None and self.failure.diverged

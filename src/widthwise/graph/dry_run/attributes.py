@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations
 from typing import TypeGuard
 
@@ -60,6 +61,20 @@ def follows_of(
             elif isinstance(value, list | tuple) and all(map(is_count, value)):
                 if sources := tuples.get(tuple(value)):
                     yield Follow(below, name, sources)
+
+
+def elsewhere(follows: Sequence[Follow], narrowed: Sequence[tuple[At, Ids]]) -> Iterator[Follow]:
+    """Yield the same attributes as followers of other dims of equal size."""
+    sizes = dict(narrowed)
+    for follow in follows:
+        source = follow.sources[0]
+        if len(follow.sources) > 1 or not isinstance(source, At):
+            continue
+        seen = {sizes[source].tobytes()}
+        for at, ids in narrowed:
+            if len(ids) == len(sizes[source]) and ids.tobytes() not in seen:
+                seen.add(ids.tobytes())
+                yield replace(follow, sources=(at,))
 
 
 def split_later(

@@ -14,6 +14,9 @@ from widthwise.graph.recording.places import seen_from
 from widthwise.graph.recording.siblings import place_from
 from widthwise.rules.labels import all_ids
 
+_MOST_SUSPECTS = 4
+"""Each costs as many dry runs as there are trials."""
+
 
 def reason_of(attempt: Attempt) -> str:
     """Return what failed, where and how, in one line; empty if nothing did."""
@@ -69,6 +72,26 @@ def freeze(attempt: Attempt) -> list[Freeze]:
             # Nothing that ran so far is free, and yet the narrow run differs: the rest is left.
             return verdicts(calls, path)
         path = path.rpartition(".")[0]
+
+
+def one_by_one(attempt: Attempt) -> list[Freeze]:
+    """List what may be to blame alone: each dim of the failed call that trials narrow.
+
+    Args:
+        attempt: One that failed.
+
+    Returns:
+        A verdict per group of units; nothing where the call has but one, or more than a few.
+    """
+    failure = attempt.failure
+    if failure is None:
+        return []
+    groups: dict[bytes, Freeze] = {}
+    for at, ids in dims_of(attempt.calls[failure.call]):
+        if attempt.narrow_ids[ids].any():
+            units = np.unique(attempt.units.of_id[ids])
+            groups.setdefault(units.tobytes(), Freeze(at, reason_of(attempt)))
+    return list(groups.values()) if 1 < len(groups) <= _MOST_SUSPECTS else []
 
 
 def _by_size(attempt: Attempt, reason: str) -> list[Freeze]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from widthwise import errors
 from widthwise.graph.dry_run.assumptions import Assumptions, Freeze, Reading
 from widthwise.graph.dry_run.attempt import Attempt
-from widthwise.graph.dry_run.freezing import freeze, reason_of
+from widthwise.graph.dry_run.freezing import freeze, one_by_one, reason_of
 from widthwise.graph.dry_run.narrowest import with_floors
 from widthwise.graph.dry_run.remedies import refinements, remedies
 from widthwise.graph.dry_run.study import Study
+from widthwise.rules.labels import all_ids
 
 _MOST_REFINEMENTS = 4
 """Each takes several dry runs, and the first ones are by far the most likely to help."""
@@ -54,7 +57,7 @@ def _settled(study: Study, assumptions: Assumptions) -> Attempt:
 
 def _remedied(study: Study, attempt: Attempt) -> Attempt | None:
     """Try what might help, and return the first attempt that gets further."""
-    least = 0
+    least, last = 0, None
     if attempt.failure is not None and attempt.failure.emptied:
         # Freezing what was emptied is sure to help: what ties more than that together is no remedy.
         emptied = Freeze(attempt.calls[attempt.failure.call].place, "")
@@ -63,14 +66,35 @@ def _remedied(study: Study, attempt: Attempt) -> Attempt | None:
         remedied = study.solved(attempt.assumptions.plus(*proposal))
         if remedied.room < least:
             continue
-        remedied = study.tried(remedied)
+        remedied = study.tried(remedied, beyond=attempt)
         if remedied.gets_further_than(attempt):
-            return remedied
-    return None
+            if not _leaves_one(attempt, remedied):
+                return remedied
+            last = last or remedied
+    return last
+
+
+def _leaves_one(attempt: Attempt, remedied: Attempt) -> bool:
+    """Tell whether a remedy ties what the failed call takes along a dim into a single unit."""
+    # What cannot be narrowed passes every dry run.
+    failure = attempt.failure
+    return failure is not None and any(
+        attempt.narrow_ids[ids].any() and len(np.unique(remedied.units.of_id[ids])) == 1
+        for label in attempt.calls[failure.call].inputs
+        for ids in all_ids(label)
+    )
 
 
 def _frozen(study: Study, attempt: Attempt) -> Attempt:
+    """Freeze what is to blame: one dim of the failed call if that helps, or all that led to it."""
     verdicts = freeze(attempt)
     if not verdicts:
         raise errors.unstable_forward(study.passes[0].twin, reason_of(attempt))
+    alone = (
+        study.tried(study.solved(attempt.assumptions.plus(verdict)), beyond=attempt)
+        for verdict in one_by_one(attempt)
+    )
+    further = [each for each in alone if each.gets_further_than(attempt)]
+    if further:
+        return max(further, key=lambda each: (each.failure is None, each.room))
     return study.under(attempt.assumptions.plus(*verdicts))

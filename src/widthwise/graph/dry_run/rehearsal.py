@@ -52,6 +52,8 @@ class Failure:
     """Whether it went wrong before that call, in code that was about to make it."""
     size: tuple[int, int] | None = None
     """The first size that was expected and the one that was found, where it was of that call."""
+    diverged: bool = False
+    """Whether it is the call after that one that is another."""
 
     @property
     def emptied(self) -> bool:
@@ -69,6 +71,15 @@ class Breakdown:
     """About the number of the last call it made: at width one, copies are left out."""
     path: str
     """Path of the module that raised; empty for the network itself."""
+
+
+_CLONE = torch.ops.aten.clone.default
+_VIEW, _VIEW_OF_COPY = torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
+
+
+def _seen(func: Any) -> Any:
+    """Return an operator, or the one it stands in for: after a copy, a view has another name."""
+    return _VIEW if func is _VIEW_OF_COPY else func
 
 
 class _Stop(Exception):
@@ -107,9 +118,12 @@ class _Rehearsal(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self._copies(func):
+            return self._values.run(func, args, kwargs)
         number = self.next
-        if number >= len(self._calls) or self._calls[number].func is not func:
-            self._stop(number - 1, f"what runs after it depends on the width (`{func}`)")
+        if number >= len(self._calls) or _seen(self._calls[number].func) is not _seen(func):
+            message = f"what runs after it depends on the width (`{func}`)"
+            self._stop(number - 1, message, diverged=True)
         try:
             result = self._values.run(func, args, kwargs)
         except OwnError:
@@ -125,6 +139,19 @@ class _Rehearsal(TorchDispatchMode):
         self.next += 1
         return result
 
+    def _copies(self, func: Any) -> bool:
+        """Go past copies that one run makes and the other does not: at width one none is needed.
+
+        Returns:
+            Whether the operator is a copy that the full run did not make.
+        """
+        upcoming = self._calls[self.next].func if self.next < len(self._calls) else None
+        if func is _CLONE and upcoming is not _CLONE:
+            return True
+        if upcoming is _CLONE and func is not _CLONE:
+            self.next += 1
+        return False
+
     def _compare(self, call: Call, numbers: tuple[float, ...], outputs: list[Tensor]) -> None:
         self._held += (output for output in outputs if output.is_meta)
         self.rescales |= numbers != call.numbers
@@ -139,8 +166,15 @@ class _Rehearsal(TorchDispatchMode):
         if expected != list(call.shapes) and (size := _first_emptied(call.shapes, expected)):
             self._stop(self.next, "leaves no channel of those it takes", (size, 0))
 
-    def _stop(self, number: int, message: str, size: tuple[int, int] | None = None) -> None:
-        raise _Stop(Failure(max(number, 0), self._frames.path, message, size=size))
+    def _stop(
+        self,
+        number: int,
+        message: str,
+        size: tuple[int, int] | None = None,
+        diverged: bool = False,
+    ) -> None:
+        path = self._frames.path
+        raise _Stop(Failure(max(number, 0), path, message, size=size, diverged=diverged))
 
     def _expect(self, label: Label, shape: tuple[int, ...]) -> tuple[int, ...]:
         sizes = []

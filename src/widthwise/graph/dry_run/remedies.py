@@ -20,6 +20,7 @@ from widthwise.graph.dry_run.assumptions import (
 )
 from widthwise.graph.dry_run.attempt import Attempt
 from widthwise.graph.dry_run.attributes import (
+    elsewhere,
     follows_of,
     is_count,
     modules_around,
@@ -61,6 +62,7 @@ def remedies(attempt: Attempt, modules: Mapping[str, nn.Module]) -> Iterator[Seq
     yield from ([one] for one in constants)
     if len(constants) > 1:
         yield constants
+    yield from ([one] for one in elsewhere(follows, narrowed))
     yield from split_later(calls[failure.call :], narrowed, around)
     yield from islice(parts_of(narrowed, around), _MOST_PARTS)
     yield from ([equal] for equal in _equals(attempt, narrowed, _partners(attempt, failure)))

@@ -100,16 +100,17 @@ class Study:
         )
         return Attempt(assumptions, recording, units)
 
-    def tried(self, attempt: Attempt) -> Attempt:
-        """Run narrow networks as far as one fails.
+    def tried(self, attempt: Attempt, *, beyond: Attempt | None = None) -> Attempt:
+        """Run narrow networks, and find the first call that fails in any of them.
 
         Args:
             attempt: Units and axes to run them at.
+            beyond: One that failed: only whether this one gets further than it is of interest.
 
         Returns:
             The same attempt, with its first failure or without one.
         """
-        rescales = False
+        rescales, failed = False, None
         for trial, kept in enumerate(attempt.trials):
             for number, each in enumerate(self.passes):
                 outcome = rehearse(
@@ -121,9 +122,15 @@ class Study:
                     self._values(),
                 )
                 if isinstance(outcome, Failure):
-                    return attempt.failed(outcome, kept=kept, trial=trial, number=number)
+                    found = attempt.failed(outcome, kept=kept, trial=trial, number=number)
+                    if beyond is not None and not found.gets_further_than(beyond):
+                        return found
+                    # A width may suit a call by luck: that another trial got further says little.
+                    if failed is None or failed.fails_after(found):
+                        failed = found
+                    break
                 rescales |= outcome.rescales
-        return replace(attempt, rescales=rescales)
+        return replace(attempt, rescales=rescales) if failed is None else failed
 
     def with_unread_sizes(self, attempt: Attempt) -> Attempt:
         """Return an attempt with the attributes that code follows which no pass runs."""

@@ -1,0 +1,147 @@
+"""Train the networks that cuts are compared on: good accuracy on CIFAR-10 in a short schedule.
+
+The last 5,000 training images are held out: plans are chosen on them, and no parent has seen them.
+
+    python benchmarks/parents.py resnet20 --seeds 0 1 2 --data DIR --out DIR
+
+Writes NETWORK-SEED.safetensors with the accuracy in its header, and resumes where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from widthwise.data.arrays import ImageClasses
+from widthwise.data.augment import random_flip, random_shift
+from widthwise.data.batches import derived_seed
+from widthwise.data.cifar import load_cifar10
+from widthwise.data.source import Source
+from widthwise.models import resolve
+
+HELD_OUT = 5_000
+BATCH = 256
+PEAK = 0.4
+WARM_UP = 0.2
+SMOOTHING = 0.1
+WEIGHT_DECAY = 5e-4
+
+
+def normalised(images: Tensor, data: ImageClasses) -> Tensor:
+    """Scale uint8 images as the networks see them."""
+    mean = torch.tensor(data.mean).reshape(1, -1, 1, 1)
+    std = torch.tensor(data.std).reshape(1, -1, 1, 1)
+    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor, data: ImageClasses) -> float:
+    """Measure the share of right answers in percent, in evaluation mode."""
+    network.eval()
+    right = 0
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for chosen in torch.arange(len(images)).split(500):
+            scores = network(normalised(images[chosen], data))
+            right += int((scores.argmax(1) == labels[chosen]).sum())
+    return 100 * right / len(images)
+
+
+def rate(step: int, steps: int) -> float:
+    """Compute the learning rate: up to the peak in a straight line, and down to zero."""
+    up = WARM_UP * steps
+    return PEAK * min(step / up, (steps - step) / (steps - up))
+
+
+def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> None:
+    """Train one network from where it stands."""
+    path = out / f"{name}-{seed}.safetensors"
+    if path.exists():
+        return
+    torch.manual_seed(seed)
+    network = resolve(f"widthwise/{name}").build().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=PEAK, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY
+    )
+    half_way = path.with_suffix(".pt")
+    first = 0
+    if half_way.exists():
+        state = torch.load(half_way)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["epoch"]
+    compiled = torch.compile(network)
+    images = data.train.images[:-HELD_OUT]
+    labels = data.train.labels[:-HELD_OUT]
+    per_epoch = len(images) // BATCH
+    for epoch in range(first, epochs):
+        start = time.perf_counter()
+        network.train()
+        order = torch.randperm(
+            len(images), generator=torch.Generator().manual_seed(derived_seed(seed, epoch))
+        )
+        for number, chosen in enumerate(order[: per_epoch * BATCH].split(BATCH)):
+            drawn = derived_seed(seed, epoch, number)
+            batch = random_flip(random_shift(images[chosen], pixels=4, seed=drawn), seed=drawn + 1)
+            for group in optimizer.param_groups:
+                group["lr"] = rate(epoch * per_epoch + number + 1, epochs * per_epoch + 1)
+            with torch.autocast("cpu", torch.bfloat16):
+                scores = compiled(normalised(batch, data))
+            loss = functional.cross_entropy(
+                scores.float(), labels[chosen], label_smoothing=SMOOTHING
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        state = {
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "epoch": epoch + 1,
+        }
+        torch.save(state, half_way.with_suffix(".tmp"))
+        half_way.with_suffix(".tmp").replace(half_way)
+        print(f"{name} {seed} epoch {epoch + 1} {time.perf_counter() - start:.0f} s", flush=True)
+    facts = {
+        "held_out": accuracy(
+            network,
+            data.train.images[-HELD_OUT:],
+            data.train.labels[-HELD_OUT:],
+            data,
+        ),
+        "test": accuracy(
+            network,
+            data.test.images,
+            data.test.labels,
+            data,
+        ),
+        "epochs": epochs,
+        "seed": seed,
+    }
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    safetensors.torch.save_file(weights, path, metadata={"facts": json.dumps(facts)})
+    half_way.unlink()
+    print(name, facts, flush=True)
+
+
+def main() -> None:
+    """Train every network that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    data = load_cifar10(Source(folder=given.data))
+    for seed in given.seeds:
+        train(given.network, seed, given.epochs, data, given.out)
+
+
+if __name__ == "__main__":
+    main()

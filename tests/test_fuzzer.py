@@ -41,6 +41,29 @@ def test_every_block(kind: str) -> None:
             assert outcome.refusals == []
 
 
+FOUND = {
+    "vmap computes otherwise at width one, which shifted the numbers of what came after it": Net(
+        5,
+        (
+            Part("tanh_gate", 6),
+            Part("per_image", 3),
+            Part("residual", 6, (Part("separate_attention", 3),)),
+            Part("residual", 6, (Part("reflected", 2),)),
+        ),
+        seed=1,
+    ),
+    "a cell's state is as wide as what it reads, by chance": Net(6, (Part("cell", 6),)),
+}
+"""Networks on which the library was wrong, and how."""
+
+
+@pytest.mark.parametrize("cause", FOUND)
+def test_what_was_found(cause: str) -> None:
+    """It is not wrong any more, nothing is refused and nothing frozen."""
+    for outcome in checked(FOUND[cause]):
+        assert (outcome.refusals, outcome.frozen) == ([], [])
+
+
 def test_there_are_blocks_enough() -> None:
     """At least sixty building blocks, and every end."""
     assert len(BLOCKS) >= 60

@@ -106,7 +106,7 @@ def test_weights_are_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     state = resolve("widthwise/resnet14").build().state_dict()
     state["layer1.0.conv1.weight"][5] = 100.0
     torch.save(state, tmp_path / "weights.pt")
-    command = ["plan", "widthwise/resnet14", "--budget", "macs=0.02"]
+    command = ["plan", "widthwise/resnet14", "--budget", "macs=0.02", "--round-to", "1"]
     command += ["--weights", str(tmp_path / "weights.pt"), "--out", str(tmp_path / "plan.json")]
     assert main(command) == 0
     assert 5 in ww.Plan.load(tmp_path / "plan.json").kept["layer1.0.conv1"]

@@ -222,7 +222,7 @@ def test_axes_that_nothing_generates_keep_the_width_of_the_model() -> None:
 def test_limits_of_a_job_speak_of_the_users_own_axes() -> None:
     """Floors count as in the given network; alignment holds where it is narrowed."""
     model = Mixed()
-    limits = Limits(min_keep={"right": 1.0, "stem": 0.9}, min_width=7)
+    limits = Limits(min_keep={"right": 1.0, "stem": 0.9}, min_width=7, round_to=1)
     _, plan = LwDnaSettings(rho=0.1, tau=0.1).narrow(
         model,
         IMAGES[:1],

@@ -58,7 +58,7 @@ def test_a_recipe_fits_its_network(name: str) -> None:
         method = recipe.method
         before = Widen(method.widen).apply(network, Inputs.of(example))
         graph = ww.trace(before, example)
-        limits = Limits(min_keep=max(method.rho, method.tau))
+        limits = Limits(min_keep=max(method.rho, method.tau), round_to=limits.round_to)
     kept = select(graph, ww.scores.Random(seed=0)(graph), recipe.budget.open(), limits, full=own)
     plan = ww.Plan.of(graph, kept)
     assert plan.macs() <= recipe.budget.macs * own.macs()
@@ -73,8 +73,10 @@ def assert_within(plan: ww.Plan, limits: Limits, free: set[str], graph: ww.Chann
         if name not in free:
             assert width == axis.width
             continue
-        assert width >= min(limits.min_width, axis.width)
-        assert width == axis.width or width * axis.unit_size % limits.round_to == 0
+        channels, full = width * axis.unit_size, axis.width * axis.unit_size
+        step = limits.round_to or (8 if full >= 32 else 1)
+        assert channels >= min(limits.min_width, full)
+        assert channels == full or channels % step == 0
         if not isinstance(limits.min_keep, dict):
             assert width >= np.ceil(limits.min_keep * axis.width)
         elif name in limits.min_keep:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -56,13 +58,35 @@ def test_a_floor_is_aligned_upwards() -> None:
     assert Limits(min_width=7, min_keep=0.1).floor(axis) == 7
 
 
+def test_widths_of_wide_axes_are_multiples_of_8_unless_asked_otherwise() -> None:
+    """From 32 channels on, counting channels and not units; narrower axes keep any width."""
+    graph = ww.trace(
+        nn.Sequential(nn.Conv2d(3, 31, 1), nn.Conv2d(31, 32, 1), nn.Conv2d(32, 2, 1)), IMAGE
+    )
+    narrow, wide = graph.axes["0"], graph.axes["1"]
+    assert Limits().widths(narrow)[:3] == [31, 30, 29]
+    assert Limits().widths(wide) == [32, 24, 16, 8]
+    assert Limits(round_to=1).widths(wide)[:3] == [32, 31, 30]
+    of_two = dataclasses.replace(narrow, unit_size=2)
+    assert Limits().widths(of_two)[:3] == [31, 28, 24]
+    assert Limits(min_width=5).floor(of_two) == 4
+
+
+def test_floors_count_channels() -> None:
+    """Of units of several channels, fewer are enough."""
+    axis = ww.trace(chain(), IMAGE).axes["0"]
+    of_three = dataclasses.replace(axis, unit_size=3)
+    assert Limits(min_width=7).floor(axis) == 7
+    assert Limits(min_width=7, round_to=1).floor(of_three) == 3
+
+
 def test_a_share_that_is_whole_is_not_rounded_up() -> None:
     """55 % of 100 units are 55, though the product of the two floats is a little more."""
     graph = ww.trace(nn.Sequential(nn.Conv2d(3, 100, 1), nn.Conv2d(100, 2, 1)), IMAGE)
     axis = graph.axes["0"]
     assert 0.55 * 100 > 55
-    assert Limits(min_keep=0.55).floor(axis) == 55
-    assert Limits(min_keep=0.551).floor(axis) == 56
+    assert Limits(min_keep=0.55, round_to=1).floor(axis) == 55
+    assert Limits(min_keep=0.551, round_to=1).floor(axis) == 56
 
 
 def test_a_keep_ratio_per_name_is_the_largest_that_matches() -> None:

@@ -31,7 +31,7 @@ def test_below_the_budget_by_less_than_one_unit(
     graph: ww.ChannelGraph, score: object, fraction: float
 ) -> None:
     """No removed unit could be put back within the budget."""
-    plan = ww.plan(graph, score=score, budget=ww.Macs(fraction))
+    plan = ww.plan(graph, score=score, budget=ww.Macs(fraction), round_to=1)
     allowed = fraction * graph.macs()
     assert plan.macs() <= allowed
     mask = plan.mask(graph)
@@ -154,7 +154,7 @@ def test_weight_scores_need_weights() -> None:
 
 def test_uniform_keeps_the_same_share_of_every_axis(graph: ww.ChannelGraph) -> None:
     """Uniform widths differ by less than a unit, or two where the budget's rest was put back."""
-    plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5))
+    plan = ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(0.5), round_to=1)
     shares = {
         n: w / graph.axes[n].width for n, w in plan.widths.items() if not graph.axes[n].frozen
     }

@@ -76,8 +76,12 @@ def _parser(scores: Sequence[str], budgets: Sequence[str]) -> argparse.ArgumentP
         required=True,
         help="macs=0.5, macs=50%%, macs=300e6, params=..., memory=...; several must all be met",
     )
-    parser.add_argument("--min-width", type=int, default=1, help="units every axis keeps at least")
-    parser.add_argument("--round-to", type=int, default=1, help="widths are multiples of this")
+    parser.add_argument("--min-width", type=int, default=1, help="channels every axis keeps")
+    parser.add_argument(
+        "--round-to",
+        type=int,
+        help="widths are multiples of this (default: 8 from 32 channels on, 1 below)",
+    )
     parser.add_argument(
         "--include", metavar="GLOB", action="append", help="only axes that match may be narrowed"
     )

@@ -13,7 +13,7 @@ from widthwise.graph import ChannelGraph
 
 @dataclass(frozen=True)
 class Macs:
-    """At most so many multiply-accumulates for one input: of layers, and of products of activations.
+    """At most so many multiply-accumulates for one input, of layers and products of activations.
 
     Args:
         amount: A fraction of the full network's MACs (``0.5`` or ``"50%"``), or their number.

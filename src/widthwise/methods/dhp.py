@@ -126,9 +126,9 @@ def dhp(
 
     Defaults are those of the released code. Where we differ from it: the budget is met exactly by
     bisection over the sorted latents when the search is finished, not only within ``stop_limit``;
-    MACs count what multiplies and adds, and nothing else; every axis that is not frozen may shrink, the
-    classifier's input included, unless `exclude` names it; an axis that no generated weight touches
-    keeps its full width.
+    MACs count what multiplies and adds, and nothing else; every axis that is not frozen may shrink,
+    the classifier's input included, unless `exclude` names it; an axis that no generated weight
+    touches keeps its full width.
 
     Args:
         model: Any network that traces. Its weights must be real tensors on one device.
@@ -142,7 +142,7 @@ def dhp(
             full cost. The published runs use 0.01 and 0.02.
         check_every: Steps between two comparisons with the budget.
         embedding_dim: Length of the embedding of a pair of units. The paper's m.
-        min_width: Units that every axis keeps at least.
+        min_width: Channels that every axis keeps at least.
         min_keep: Fraction of its units that every axis keeps at least; or one per name or glob of
             axes, such as ``{"fc*": 0.4}``.
         round_to: Every width is a multiple of this; 1 in the paper.

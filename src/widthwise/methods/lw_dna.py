@@ -234,7 +234,7 @@ def lw_dna(
             that a classifier gets. No effect below ``rho``.
         embedding_dim: Length of the embedding of a pair of units. The paper's ImageNet runs use 2,
             which needs the least memory: 3 to 8 times that of the widened weights.
-        min_width: Units that every axis keeps at least.
+        min_width: Channels that every axis keeps at least.
         round_to: Channels of every narrowed axis are a multiple of this.
         include: Axes that may change, by name or glob; all that are free by default.
         exclude: Axes that may not.

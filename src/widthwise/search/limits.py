@@ -12,16 +12,21 @@ from widthwise.errors import ConfigError
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.graph.names import is_named, matching
 
+_ALIGNED, _WIDE = 8, 32
+"""Multiples of channels by default, on axes of so many channels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Floors under widths, alignment, and a choice of axes.
 
     Args:
-        min_width: Units that every axis keeps at least.
+        min_width: Channels that every axis keeps at least.
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, 0 for the others.
-        round_to: Channels of a narrowed axis are a multiple of this.
+        round_to: Channels of a narrowed axis are a multiple of this. By default 8 on axes of at
+            least 32 channels and 1 below: kernels work on blocks of channels, and a network of odd
+            widths can be slower than the full one.
         include: Names or globs (``layer1.*``) of axes that may be narrowed, or one of them; all by
             default.
         exclude: Names or globs of axes that may not, or one of them.
@@ -32,7 +37,7 @@ class Limits:
 
     min_width: int = 1
     min_keep: float | Mapping[str, float] = 0.0
-    round_to: int = 1
+    round_to: int | None = None
     include: Sequence[str] | None = None
     exclude: Sequence[str] | None = None
 
@@ -43,11 +48,11 @@ class Limits:
                 # A string is a sequence of its letters.
                 object.__setattr__(self, option, (names,))
         if self.min_width < 1:
-            raise ConfigError(f"`min_width` must be at least 1 unit, got {self.min_width!r}.")
+            raise ConfigError(f"`min_width` must be at least 1 channel, got {self.min_width!r}.")
         ratios = self.min_keep.values() if isinstance(self.min_keep, Mapping) else [self.min_keep]
         if not all(0 <= ratio <= 1 for ratio in ratios):
             raise ConfigError(f"`min_keep` must be within [0, 1], got {self.min_keep!r}.")
-        if self.round_to < 1:
+        if self.round_to is not None and self.round_to < 1:
             raise ConfigError(f"`round_to` must be at least 1 channel, got {self.round_to!r}.")
 
     def axes(self, graph: ChannelGraph) -> list[Axis]:
@@ -86,11 +91,15 @@ class Limits:
 
     def step(self, axis: Axis) -> int:
         """Return the step of an axis' widths, in units, that keeps its channels aligned."""
-        return self.round_to // math.gcd(self.round_to, axis.unit_size)
+        channels = self.round_to
+        if channels is None:
+            channels = _ALIGNED if axis.width * axis.unit_size >= _WIDE else 1
+        return channels // math.gcd(channels, axis.unit_size)
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""
-        least = max(self.min_width, axis.floor, _ceil(self._ratio(axis) * axis.width))
+        fewest = math.ceil(self.min_width / axis.unit_size)
+        least = max(fewest, axis.floor, _ceil(self._ratio(axis) * axis.width))
         floor = min(least, axis.width)
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)

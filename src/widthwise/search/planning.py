@@ -21,7 +21,7 @@ def plan(
     budget: Budget | Sequence[Budget],
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.0,
-    round_to: int = 1,
+    round_to: int | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
 ) -> Plan:
@@ -35,10 +35,11 @@ def plan(
         graph: From `trace`. Scores that read weights read those of its model.
         score: A number per unit, low goes first, such as ``ww.scores.L1()``.
         budget: What the plan may cost at most, such as ``ww.Macs(0.5)``, or several.
-        min_width: Units that every axis keeps at least.
+        min_width: Channels that every axis keeps at least.
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, such as ``{"fc*": 0.4}``.
-        round_to: Channels of every narrowed axis are a multiple of this.
+        round_to: Channels of every narrowed axis are a multiple of this; 8 by default on axes of at
+            least 32 channels, and 1 below.
         include: Names or globs of axes that may be narrowed, or one; all that are free by default.
         exclude: Names or globs of axes that may not, or one.
 

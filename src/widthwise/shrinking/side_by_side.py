@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -49,7 +50,7 @@ class Notes:
 
     Attributes:
         outputs: What modules put out, and what decisions were made from.
-        numbers: The numbers that operators computed with, by operator.
+        numbers: The numbers that operators computed with, by module path and operator.
         decisions: Indices and masks that operators made of real numbers, by operator.
         constants: The tensors that Python code wrote down, such as ``torch.tensor(channels)``.
         draws: Random numbers, by operator; see `widthwise.graph.recording.draws`.
@@ -57,7 +58,9 @@ class Notes:
     """
 
     outputs: Outputs = field(default_factory=list)
-    numbers: list[tuple[Any, tuple[float, ...]]] = field(default_factory=list)
+    numbers: defaultdict[tuple[str, Any], deque[tuple[float, ...]]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
     decisions: list[tuple[Any, list[Tensor]]] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     draws: list[tuple[Any, Tensor]] = field(default_factory=list)
@@ -96,9 +99,8 @@ class _Noting(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         numbers = numbers_in(func, args, kwargs)
-        # Calls without numbers may differ: a copy is not made where a width is one.
         if numbers:
-            self._notes.numbers.append((func, numbers))
+            self._notes.numbers[self._frames.path, func].append(numbers)
         result = func(*args, **kwargs)
         if is_drawn(func):
             draw, result = drawn(func, args, result)
@@ -168,7 +170,8 @@ def run_masked(
     units = _UnitLabels(labels, stays)
     decisions, constants = iter(notes.decisions), iter(notes.constants)
     draws, drawn_labels = iter(notes.draws), iter(graph.drawn)
-    values = _NarrowNumbers(notes.numbers)
+    frames = Frames(model)
+    values = _NarrowNumbers(notes.numbers, frames)
 
     def take(value: Tensor) -> Tensor:
         return _pick(value, units.label(value), stays).clone()
@@ -205,7 +208,6 @@ def run_masked(
             units.note_weights(op.outputs)
         return made
 
-    frames = Frames(model)
     mode = LabelMode(frames, units, NO_NOTES, labels.__setitem__, graph.readings, watch, values)
     _run(model, inputs, found, take, frames.follow(), at_least(dtype), mode)
 
@@ -216,19 +218,25 @@ class _NarrowNumbers:
     What is computed in place cannot be computed again.
 
     Args:
-        numbers: What the narrow network computed with, by operator, in order.
+        numbers: What the narrow network computed with, in order. By module and operator: calls may
+            differ elsewhere, as PyTorch has other ways to compute where a width is one.
+        frames: Of the running network.
     """
 
-    def __init__(self, numbers: Sequence[tuple[Any, tuple[float, ...]]]) -> None:
+    def __init__(
+        self, numbers: Mapping[tuple[str, Any], deque[tuple[float, ...]]], frames: Frames
+    ) -> None:
         self.left: tuple[float, ...] = ()
         """Of the last operator, if it ran with other numbers than in the narrow network."""
-        self._numbers = iter(numbers)
+        self._numbers = numbers
+        self._frames = frames
 
     def run(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Run one operator."""
         wide = numbers_in(func, args, kwargs)
-        of, narrow = next(self._numbers, (None, ())) if wide else (None, ())
-        self.left = narrow if of is func and narrow != wide else ()
+        noted = self._numbers.get((self._frames.path, func)) if wide else None
+        narrow = noted.popleft() if noted else wide
+        self.left = narrow if narrow != wide else ()
         if self.left and func._schema.is_mutable:
             fresh = iter(self.left)
             args = [next(fresh) if is_number(func, value) else value for value in args]

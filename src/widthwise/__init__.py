@@ -7,6 +7,7 @@ from widthwise import errors, methods, rewrites
 from widthwise._version import __version__
 from widthwise.cost import Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
+from widthwise.network.inputs import Call
 from widthwise.plans import Plan
 from widthwise.rewrites import widen
 from widthwise.search import scores
@@ -15,6 +16,7 @@ from widthwise.shrinking import Proof, carry_optimizer, load, prove, save, shrin
 
 __all__ = [
     "Axis",
+    "Call",
     "ChannelGraph",
     "Macs",
     "Memory",

@@ -6,8 +6,6 @@ import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -202,21 +200,31 @@ def test_a_run_killed_at_any_write_goes_on(whole: Path, tmp_path: Path) -> None:
     assert write > 30
 
 
+KILLS = 200
+
+
 @pytest.mark.slow
 def test_a_search_killed_at_random_moments_goes_on(whole: Path, tmp_path: Path) -> None:
-    """Killed (-9) from outside whenever it happens, again and again, a run ends the same."""
-    folder = tmp_path / "run"
+    """Killed (-9) from outside whenever it happens, again and again, every run ends the same."""
     draw = random.Random(0)
-    command = [sys.executable, "-m", "widthwise", "search", "digits", "--out", str(folder), *TINY]
-    for _ in range(12):
-        resume = ["--resume"] if (folder / "config.yaml").exists() else []
-        with subprocess.Popen([*command, *resume], stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(draw.uniform(0, 4))
-            process.kill()
+    kills = runs = 0
+    while kills < KILLS:
+        folder = tmp_path / str(runs)
+        child = os.fork()
+        if child == 0:
+            resume = ["--resume"] if (folder / "config.yaml").exists() else []
+            os._exit(search(folder, *resume))
+        time.sleep(draw.uniform(0, 3))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        kills += os.WIFSIGNALED(status)
+        if not os.WIFSIGNALED(status):
+            assert os.waitstatus_to_exitcode(status) == 0
+            assert_same_outcome(folder, whole)
+            runs += 1
     assert search(folder, "--resume") == 0
     assert_same_outcome(folder, whole)
+    assert runs > 20
 
 
 CARRIED = [

@@ -48,8 +48,9 @@ _OF_META_TENSORS = re.compile(
 @torch.inference_mode(False)
 def trace(
     model: nn.Module,
-    example_inputs: Any,
+    example_inputs: Any = None,
     *,
+    calls: Sequence[Any] = (),
     freeze: Iterable[str] = (),
     tie: Iterable[Iterable[str]] = (),
 ) -> ChannelGraph:
@@ -75,6 +76,8 @@ def trace(
         model: Any module, on any device, also ``meta``.
         example_inputs: A tensor, a tuple of inputs, or a dict of keyword inputs, as the model is
             called with.
+        calls: Further ways in which it is called: flags, other methods, modes. Each a `Call`, or
+            its inputs. They are followed and proven too; costs are those of the first call.
         freeze: Modules or tensors, by name or glob, whose tensors must keep their shapes: what code
             outside of this network relies on. (To leave out axes in one plan, see `plan`.)
         tie: Groups of layers, by path, whose output channels must be kept or removed together,
@@ -84,8 +87,8 @@ def trace(
         The channel graph. ``print(graph)`` is the pre-flight report.
 
     Raises:
-        TraceError: If the forward fails on the example inputs, the model cannot be copied, or a
-            name is not one of its modules.
+        TraceError: If the forward fails on the example inputs, a further call fails, the model
+            cannot be copied, or a name is not one of its modules.
 
     Example:
         >>> import torch, widthwise as ww
@@ -96,9 +99,10 @@ def trace(
         >>> graph.macs()
         12384
     """
-    inputs = Inputs.of(example_inputs)
+    inputs = Inputs.of_calls(example_inputs, calls)
     constraints = Constraints.of(freeze, tie)
-    require_traceable(model, inputs)
+    for each in (inputs, *inputs.others):
+        require_traceable(model, each)
     with _undisturbed():
         study, notes = _open_study(model, inputs, constraints)
         notes += _unread(study)
@@ -153,7 +157,8 @@ def _begun(
     """Record one input of the batch, or the inputs as given, in case they are no batch."""
     for sample in [inputs] if inputs.batch in (None, 1) else [inputs.with_batch(1), inputs]:
         try:
-            return _with_training_pass(Study([Pass(twin, sample)], values, constraints))
+            passes = [Pass(twin, each, each.training) for each in (sample, *sample.others)]
+            return _with_training_pass(Study(passes, values, constraints))
         except ForwardError as failure:
             last = failure
     return last

@@ -41,6 +41,8 @@ def over_space(op: Op) -> list[Label]:
     found = re.search(r"([123])d", op.name)
     space = int(found.group(1)) if found else 2
     label = op.label(source)
+    if "grid_sampler" in op.name:
+        op.freeze(op.label(op.args[1])[-1], "is coordinates")
     for ids in label[-space:]:
         op.freeze(ids, "is pooled, padded or interpolated over")
     return [(*label[:-space], *blank(space)) for _ in op.outputs]

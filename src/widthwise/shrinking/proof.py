@@ -111,14 +111,16 @@ def prove(model: nn.Module, small: nn.Module, plan: Plan, *, example_inputs: Any
     inputs = inputs_of(plan, example_inputs)
     network, graph, steps = rewritten(model, plan, inputs, verify=True)
     given, drawn = telling(inputs)
-    agreement = compare_cut(network, small, graph, plan.mask(graph), given)
+    kept = plan.mask(graph)
+    found = [compare_cut(network, small, graph, kept, each) for each in given.of_evaluation]
+    worst = max(found, key=lambda agreement: agreement.error)
     return Proof(
-        error=agreement.error,
-        dtype=agreement.dtype,
+        error=worst.error,
+        dtype=worst.dtype,
         on_kept_channels=graph.mixes,
-        compared=agreement.compared,
-        woken=agreement.woken,
-        inputs=given.describe(),
+        compared=tuple(name for agreement in found for name in agreement.compared),
+        woken=found[0].woken,
+        inputs="; ".join(each.describe() for each in given.of_evaluation),
         noise=drawn or (example_inputs is None and plan.graph is None),
         before=steps,
     )

@@ -59,5 +59,7 @@ def shrink(
     kept = plan.mask(graph)
     small = narrow_module(network, graph.slots, graph.resized, kept)
     if verify and has_values(network):
-        compare_cut(network, small, graph, kept, telling(inputs)[0])
+        given, _ = telling(inputs)
+        for each in given.of_evaluation:
+            compare_cut(network, small, graph, kept, each)
     return small

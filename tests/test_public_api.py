@@ -12,6 +12,7 @@ import widthwise as ww
 
 NAMES = {
     "Axis",
+    "Call",
     "ChannelGraph",
     "Macs",
     "Memory",

@@ -209,6 +209,14 @@ def proof_failed(
     )
 
 
+def provable_without(error: ProofError, names: Sequence[str]) -> ProofError:
+    """A cut cannot be proven, but it can with some axes left as they are."""
+    listed = ", ".join(f'"{name}"' for name in names)
+    return ProofError(
+        f"{error}\nTried: with `exclude=[{listed}]` the rest of this cut is proven; plan again so."
+    )
+
+
 def rewrite_failed(rewrite: str, where: str, error: float, tolerance: float) -> ProofError:
     """A rewritten network and its reference disagree."""
     return ProofError(

@@ -106,7 +106,7 @@ def test_shrink_checks_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> None:
         raise ww.errors.ProofError("checked")
 
-    monkeypatch.setattr(module, "compare_cut", wrong)
+    monkeypatch.setattr(module, "prove_cut", wrong)
     model = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1))
     plan = ww.plan(ww.trace(model, torch.zeros(1, 2)), score=ww.scores.L1(), budget=ww.Macs(0.5))
     with pytest.raises(ww.errors.ProofError, match="checked"):

@@ -61,6 +61,15 @@ class Call:
         return self.name == "aten.convolution"
 
 
+def _storage_of(tensor: Tensor) -> int:
+    """Return what tells where a tensor's values are: two that share them have the same; or 0."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):
+        # Sparse tensors and those of `torch.vmap` have no one place.
+        return 0
+
+
 @dataclass
 class PassLedger:
     """The ledger of a pass: it holds the labels and takes the notes (see `rules.ledger`).
@@ -106,6 +115,8 @@ class PassLedger:
     _names: dict[int, str] = field(default_factory=dict)
     _numbers: dict[int, tuple[Tensor, list[tuple[Ids, str]]]] = field(default_factory=dict)
     _weights: dict[int, Tensor] = field(default_factory=dict)
+    _storages: dict[int, int] = field(default_factory=dict)
+    _by_storage: dict[tuple[int, tuple[int, ...]], Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module) -> PassLedger:
@@ -137,6 +148,9 @@ class PassLedger:
             ledger._labels[id(tensor)] = (tensor, tuple(label))
             ledger._names[id(tensor)] = name
             ledger._weights[id(tensor)] = tensor
+            storage = _storage_of(tensor)
+            ledger._storages[id(tensor)] = storage
+            ledger._by_storage[storage, shape_of(tensor)] = tensor
         ledger.parameter_ids = ledger.id_count
         return ledger
 
@@ -145,9 +159,12 @@ class PassLedger:
         name = self._names.get(id(tensor))
         if name is not None:
             self.used.add(name)
+            if _storage_of(tensor) != self._storages[id(tensor)]:
+                self._tie_to_new_data(tensor)
         found = self._labels.get(id(tensor))
         if found is None:
-            return blank(tensor.dim())
+            parameter = self._parameter_of(tensor)
+            return blank(tensor.dim()) if parameter is None else self.label(parameter)
         holder, label = found
         # The identity of one that is gone may have been given to another.
         is_it = holder is tensor or (isinstance(holder, TensorWeakRef) and holder() is tensor)
@@ -159,7 +176,30 @@ class PassLedger:
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Tell whether a tensor was computed from parameters and buffers alone."""
-        return id(tensor) in self._weights
+        if id(tensor) in self._weights:
+            return True
+        return id(tensor) not in self._labels and self._parameter_of(tensor) is not None
+
+    def _parameter_of(self, tensor: Tensor) -> Tensor | None:
+        """Return the parameter whose ``data`` a tensor is, which no operator has made."""
+        storage = _storage_of(tensor)
+        return self._by_storage.get((storage, shape_of(tensor))) if storage else None
+
+    def _tie_to_new_data(self, parameter: Tensor) -> None:
+        """Tie a parameter whose ``data`` the code has set to the tensor that it was set to."""
+        storage, shape = _storage_of(parameter), shape_of(parameter)
+        self._storages[id(parameter)] = storage
+        _, own = self._labels[id(parameter)]
+        for holder, label in list(self._labels.values()):
+            made = holder() if isinstance(holder, TensorWeakRef) else holder
+            if made is None or made is parameter or shape_of(made) != shape:
+                continue
+            if _storage_of(made) == storage:
+                for ids, new in zip(own, label, strict=True):
+                    if ids is not None and new is not None:
+                        self.tie(ids, new)
+                        self.joined.append((ids, new))
+                return
 
     def tie(self, first: Ids, second: Ids) -> None:
         """Note a tie."""

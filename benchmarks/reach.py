@@ -4,7 +4,7 @@ Run `python benchmarks/reach.py widthwise` (most of an hour on a core; it goes o
 stopped), `python benchmarks/reach.py trace` for seconds and memory of the trace when the machine
 has nothing else to do, then the same with `torch_pruning` and `fastnas` where they are installed,
 then `python benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks;
-`--elsewhere` takes those of other libraries, into a file of their own.
+`--elsewhere` and `--restoration` take those of other libraries, into files of their own.
 
 The list: of every model file of timm the smallest and a middle variant of up to 100 M parameters
 (`reach_models.json`; `--list` makes it anew), all of torchvision, and `handwritten.py`. Each
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 import elsewhere
+import restoration
 from handwritten import NETWORKS
 from harness import RESULTS, environment
 from reach_one import MODULES, TOOLS, report
@@ -112,18 +113,27 @@ def main() -> None:
     parser.add_argument("--only", metavar="GLOB", default="*")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once, one core each")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one core, for every cut")
-    parser.add_argument("--elsewhere", action="store_true", help="networks of `elsewhere.py`")
+    others = parser.add_mutually_exclusive_group()
+    for module in (elsewhere, restoration):
+        others.add_argument(
+            f"--{module.__name__}",
+            dest="others",
+            action="store_const",
+            const=module,
+            help=f"networks of `{module.__name__}.py`",
+        )
     parser.add_argument("--list", action="store_true", help="choose timm's models anew first")
     given = parser.parse_args()
     if given.list:
         MODELS.write_text(json.dumps(timm_models(), indent=1) + "\n")
-    names = list(elsewhere.NETWORKS) if given.elsewhere else all_names()
-    packages = PACKAGES.get(given.tool, ()) + (elsewhere.PACKAGES if given.elsewhere else ())
+    names = list(given.others.NETWORKS) if given.others else all_names()
+    packages = PACKAGES.get(given.tool, ()) + (given.others.PACKAGES if given.others else ())
     try:
         environment(*packages)
     except PackageNotFoundError as error:
         parser.error(f"install `{error.name}` first")
-    path = RESULTS / f"reach_{given.tool}{'_elsewhere' if given.elsewhere else ''}.json"
+    suffix = f"_{given.others.__name__}" if given.others else ""
+    path = RESULTS / f"reach_{given.tool}{suffix}.json"
     done = json.loads(path.read_text())["rows"] if path.exists() else []
     seen = {row["name"] for row in done}
     left = [n for n in names if n not in seen and fnmatch.fnmatch(n, given.only)]

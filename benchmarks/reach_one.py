@@ -26,7 +26,8 @@ def build(name: str) -> tuple[nn.Module, Any]:
     """Build a network with random weights, in eval mode, and what it is called with.
 
     Args:
-        name: ``timm/NAME``, ``torchvision/NAME``, ``handwritten/NAME`` or one of `elsewhere.py`.
+        name: ``timm/NAME``, ``torchvision/NAME``, ``handwritten/NAME`` or one of `elsewhere.py`
+            or `restoration.py`.
 
     Returns:
         The network and its example inputs.
@@ -46,8 +47,9 @@ def build(name: str) -> tuple[nn.Module, Any]:
         entry = handwritten.NETWORKS[short]
         return entry.build().eval(), entry.inputs()
     import elsewhere
+    import restoration
 
-    model, inputs = elsewhere.NETWORKS[name]()
+    model, inputs = {**elsewhere.NETWORKS, **restoration.NETWORKS}[name]()
     return model.eval(), inputs
 
 

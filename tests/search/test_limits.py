@@ -70,6 +70,11 @@ def test_widths_of_wide_axes_are_multiples_of_8_unless_asked_otherwise() -> None
     of_two = dataclasses.replace(narrow, unit_size=2)
     assert Limits().widths(of_two)[:3] == [31, 28, 24]
     assert Limits(min_width=5).floor(of_two) == 4
+    # Of fewer than sixteen such units, any number may stay: four by four leaves no choice.
+    of_thirty = dataclasses.replace(graph.axes["0"], unit_size=30, units=slice(0, 15))
+    assert Limits().widths(of_thirty)[:3] == [15, 14, 13]
+    of_thirty = dataclasses.replace(graph.axes["0"], unit_size=30, units=slice(0, 16))
+    assert Limits().widths(of_thirty) == [16, 12, 8, 4]
 
 
 def test_floors_count_channels() -> None:

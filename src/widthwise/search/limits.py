@@ -25,8 +25,8 @@ class Limits:
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, 0 for the others.
         round_to: Channels of a narrowed axis are a multiple of this. By default 8 on axes of at
-            least 32 channels and 1 below: kernels work on blocks of channels, and a network of odd
-            widths can be slower than the full one.
+            least 32 channels, if that leaves four widths to choose from, and 1 on others: kernels
+            work on blocks of channels, and a network of odd widths can be slower than the full one.
         include: Names or globs (``layer1.*``) of axes that may be narrowed, or one of them; all by
             default.
         exclude: Names or globs of axes that may not, or one of them.
@@ -91,10 +91,12 @@ class Limits:
 
     def step(self, axis: Axis) -> int:
         """Return the step of an axis' widths, in units, that keeps its channels aligned."""
-        channels = self.round_to
-        if channels is None:
-            channels = _ALIGNED if axis.width * axis.unit_size >= _WIDE else 1
-        return channels // math.gcd(channels, axis.unit_size)
+        if self.round_to is not None:
+            return self.round_to // math.gcd(self.round_to, axis.unit_size)
+        step = _ALIGNED // math.gcd(_ALIGNED, axis.unit_size)
+        wide = axis.width * axis.unit_size >= _WIDE
+        # Units of 30 channels are aligned four by four, of which there may be no four.
+        return step if wide and step <= axis.width * _ALIGNED // _WIDE else 1
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""

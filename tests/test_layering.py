@@ -19,6 +19,7 @@ ROWS = (
     {"cost", "rewrites"},
     {"plans"},
     {"shrinking"},
+    {"healing"},
     {"search"},
     {"methods"},
     {"widthwise"},  # the public names

@@ -7,6 +7,7 @@ from widthwise import errors, methods, rewrites
 from widthwise._version import __version__
 from widthwise.cost import Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
+from widthwise.healing import HealReport, heal
 from widthwise.network.inputs import Call
 from widthwise.plans import Plan
 from widthwise.rewrites import widen
@@ -18,6 +19,7 @@ __all__ = [
     "Axis",
     "Call",
     "ChannelGraph",
+    "HealReport",
     "Macs",
     "Memory",
     "Params",
@@ -26,6 +28,7 @@ __all__ = [
     "__version__",
     "carry_optimizer",
     "errors",
+    "heal",
     "load",
     "methods",
     "plan",

@@ -1,0 +1,140 @@
+"""Least squares from sums alone: what is kept of any number of inputs does not grow with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Weights of the prior, the weights as they are, in units of the mean square of the inputs."""
+
+
+class Moments:
+    """Sums of products of what layers read and should put out, one group of channels at a time.
+
+    Inputs ``x`` have shape ``[groups, n, d]`` and targets ``y`` ``[groups, n, o]``.
+
+    Args:
+        constant: Whether a constant is fitted too, or taken away by whoever reads the outputs.
+    """
+
+    def __init__(self, *, constant: bool = True) -> None:
+        self.constant = constant
+        self.count = 0
+        self.x: Tensor = torch.zeros(())
+        self.y: Tensor = torch.zeros(())
+        self.xx: Tensor = torch.zeros(())
+        self.xy: Tensor = torch.zeros(())
+        self.yy: Tensor = torch.zeros(())
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Add rows."""
+        self.count += x.shape[1]
+        x, y = x.float(), y.float()
+        transposed = x.transpose(1, 2)
+        # Products in float32, sums over batches in float64.
+        self.x = self.x + x.sum(1).double()
+        self.y = self.y + y.sum(1).double()
+        self.xx = self.xx + (transposed @ x).double()
+        self.xy = self.xy + (transposed @ y).double()
+        self.yy = self.yy + y.square().sum(1).double()
+
+    def centred(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return covariances of inputs, of inputs with targets, and variances of targets.
+
+        Mean products, where no constant is fitted.
+        """
+        if not self.constant:
+            return self.xx / self.count, self.xy / self.count, self.yy / self.count
+        x, y = self.x / self.count, self.y / self.count
+        return (
+            self.xx / self.count - x.unsqueeze(2) * x.unsqueeze(1),
+            self.xy / self.count - x.unsqueeze(2) * y.unsqueeze(1),
+            self.yy / self.count - y.square(),
+        )
+
+    def error(self, layer: Affine) -> float:
+        """Return the mean square of what a layer's outputs miss, per output."""
+        xx, xy, yy = self.centred()
+        weight = layer.weight
+        missed = yy - 2 * (weight * xy.transpose(1, 2)).sum(2) + ((weight @ xx) * weight).sum(2)
+        if layer.bias is not None:
+            off = (self.y - (weight @ self.x.unsqueeze(2)).squeeze(2)) / self.count - layer.bias
+            missed = missed + off.square()
+        return float(missed.clamp_min(0).mean())
+
+    def outputs(self, layer: Affine) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return mean and variance of the targets, then those of a layer's outputs: flat, each."""
+        mean, var = self.y / self.count, self.yy / self.count
+        x, xx = self.x / self.count, self.xx / self.count
+        made = (layer.weight @ x.unsqueeze(2)).squeeze(2)
+        squares = ((layer.weight @ xx) * layer.weight).sum(2)
+        if layer.bias is not None:
+            squares = squares + 2 * made * layer.bias + layer.bias.square()
+            made = made + layer.bias
+        found = (mean, var - mean.square(), made, squares - made.square())
+        return tuple(each.flatten() for each in found)  # type: ignore[return-value]
+
+    def spread(self) -> float:
+        """Return the mean variance of the targets."""
+        return float(self.centred()[2].clamp_min(0).mean())
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``y = weight x + bias`` in each group: shapes ``[groups, o, d]`` and ``[groups, o]``.
+
+    Without a bias there is no constant, or somebody else takes it away.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def fitted(moments: Moments, prior: Affine, ridge: float) -> Affine:
+    """Return the layer that misses least, drawn towards the one there is.
+
+    Args:
+        moments: Of inputs and targets.
+        prior: The layer as it is.
+        ridge: How strongly it is drawn to that.
+
+    Returns:
+        The minimum of ``|y - weight x - bias|^2 + ridge |weight - prior|^2`` over both, scaled by
+        the mean square of the centred inputs.
+    """
+    xx, xy, _ = moments.centred()
+    strength = ridge * xx.diagonal(dim1=1, dim2=2).mean(1) + 1e-12
+    wanted = xy.transpose(1, 2) - prior.weight @ xx
+    eye = torch.eye(xx.shape[1], dtype=xx.dtype, device=xx.device)
+    system = xx + strength[:, None, None] * eye
+    change = torch.linalg.solve(system, wanted.transpose(1, 2)).transpose(1, 2)
+    weight = prior.weight + change
+    if prior.bias is None:
+        return Affine(weight, None)
+    means = moments.x / moments.count, moments.y / moments.count
+    return Affine(weight, means[1] - (weight @ means[0].unsqueeze(2)).squeeze(2))
+
+
+def best(train: Moments, held_out: Moments, prior: Affine) -> tuple[Affine, float, float]:
+    """Choose the ridge on held-out inputs; leave the layer as it is where none is better.
+
+    Args:
+        train: What layers are fitted to.
+        held_out: What they are compared on.
+        prior: The layer as it is.
+
+    Returns:
+        The layer, and its error on held-out inputs before and after.
+    """
+    before = held_out.error(prior)
+    chosen, least = prior, before
+    for ridge in RIDGES:
+        candidate = fitted(train, prior, ridge)
+        if bool(candidate.weight.isfinite().all()):
+            error = held_out.error(candidate)
+            if error < least:
+                chosen, least = candidate, error
+    return chosen, before, least

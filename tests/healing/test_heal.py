@@ -1,0 +1,230 @@
+"""Healing: exact where algebra allows it, never worse on held-out inputs, on any network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+import oracles
+import widthwise as ww
+from cases import Case, every_case
+from strategies import plan_of, random_mask
+from widthwise.errors import ConfigError, TraceError
+from zoo_basic import Head, conv_bn
+
+
+def images(count: int, seed: int = 0, size: int = 8) -> Tensor:
+    """Random images."""
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def cut(model: nn.Module, example: Any, keep: float = 0.5, seed: int = 0) -> Any:
+    """Cut a network at random; returns what is left, the plan and the kept units."""
+    graph = ww.trace(model, example)
+    kept = random_mask(graph, np.random.default_rng(seed), keep)
+    plan = plan_of(graph, kept)
+    return ww.shrink(model, plan, verify=False), plan, kept
+
+
+class Redundant(nn.Module):
+    """Every second channel of a layer is a mixture of the others, so that it can be made up for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+        self.head = nn.Conv2d(6, 2, 1)
+        with torch.no_grad():
+            mixture = torch.randn(4, 4)
+            for parameter in (self.first.weight, self.first.bias):
+                parameter[1::2] = torch.tensordot(mixture, parameter[::2], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second(self.first(x)).relu())
+
+
+def test_exact_redundancy_is_restored() -> None:
+    """What the kept channels hold linearly comes back to 1e-5, borders of the image included."""
+    torch.manual_seed(0)
+    model = Redundant().eval()
+    graph = ww.trace(model, images(1))
+    kept = graph.everything.copy()
+    kept[graph.axes["first"].units][1::2] = False
+    kept[np.arange(graph.unit_count)[graph.axes["first"].units][1::2]] = False
+    plan = plan_of(graph, kept)
+    small = ww.shrink(model, plan)
+    fresh = images(16, seed=9)
+    with torch.no_grad():
+        broken = oracles.relative_error([small(fresh)], [model(fresh)])
+        ww.heal(small, model, plan, [images(64, seed) for seed in range(8)])
+        healed = oracles.relative_error([small(fresh)], [model(fresh)])
+    # The weakest ridge is 1e-4 of the mean square: it draws a little towards the broken weights.
+    assert broken > 0.1
+    assert healed < 1e-3
+
+
+def test_a_linear_layer_is_the_least_squares_optimum() -> None:
+    """With next to no ridge, weights and bias are those that `lstsq` finds on the same rows."""
+    from widthwise.healing.moments import Affine, Moments, fitted
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 300, 5, generator=generator)
+    y = torch.randn(2, 300, 3, generator=generator) + x @ torch.randn(2, 5, 3, generator=generator)
+    moments = Moments()
+    for part in (slice(0, 100), slice(100, 300)):
+        moments.add(x[:, part], y[:, part])
+    prior = Affine(torch.zeros(2, 3, 5).double(), torch.zeros(2, 3).double())
+    found = fitted(moments, prior, 1e-9)
+    ones = torch.ones(2, 300, 1)
+    expected = torch.linalg.lstsq(torch.cat((x, ones), 2).double(), y.double()).solution
+    assert torch.allclose(found.weight, expected[:, :5].transpose(1, 2), atol=1e-5)
+    assert found.bias is not None
+    assert torch.allclose(found.bias, expected[:, 5], atol=1e-5)
+    missed = (y.double() - torch.cat((x, ones), 2).double() @ expected).square().mean()
+    assert moments.error(found) == pytest.approx(float(missed), rel=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": 2},
+        {"padding": "same"},
+        {"dilation": 2, "padding": 2},
+        {"padding": 1, "padding_mode": "reflect"},
+        {"padding": (2, 1), "bias": False},
+    ],
+)
+def test_patches_are_what_a_convolution_reads(groups: int, options: dict[str, Any]) -> None:
+    """The weights times the patches are the outputs at the same places."""
+    from widthwise.healing.repairs import _rows
+
+    torch.manual_seed(0)
+    layer = nn.Conv2d(4, 8, 3, groups=groups, **options)
+    x = torch.randn(2, 4, 13, 11)
+    with torch.no_grad():
+        ((patches, targets),) = _rows(layer, x, layer(x), torch.arange(8))
+        made = patches @ layer.weight.reshape(groups, 8 // groups, -1).transpose(1, 2)
+        if layer.bias is not None:
+            made += layer.bias.reshape(groups, 1, -1)
+    assert torch.allclose(made, targets, atol=1e-5)
+
+
+@every_case(without={"reads_values": "its forward takes another way on other inputs"})
+def test_any_network_heals_and_no_layer_gets_worse(case: Case) -> None:
+    """Errors on held-out inputs do not grow, the full network and both modes stay as they were."""
+    model, inputs = case.build(), case.example_inputs
+    model.train()
+    small, plan, _ = cut(model, inputs)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    small.eval()
+
+    def moved(seed: int) -> Any:
+        generator = torch.Generator().manual_seed(seed)
+        return tree_map(
+            lambda t: t + torch.randn(t.shape, generator=generator) if t.is_floating_point() else t,
+            inputs,
+        )
+
+    report = ww.heal(small, model, plan, [moved(seed) for seed in range(8)])
+    for layer in report.layers:
+        assert not layer.after > layer.before, str(report)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert model.training and not small.training
+    assert all(bool(tensor.isfinite().all()) for tensor in oracles.outputs(small, inputs))
+
+
+class Trained(nn.Module):
+    """Convolutions with and without batch norm, of which one reads a concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv_bn(3, 16), conv_bn(16, 16)
+        self.norm, self.c, self.head = nn.BatchNorm2d(32), nn.Conv2d(32, 16, 3), Head(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        x = self.norm(torch.cat((x, self.b(x)), 1)).relu()
+        return self.head(self.c(x).relu())
+
+
+def with_statistics(model: nn.Module) -> nn.Module:
+    """Take statistics in training mode, then return the network in evaluation mode."""
+    model.train()
+    with torch.no_grad():
+        for seed in range(30):
+            model(images(32, seed))
+    return model.eval()
+
+
+def test_healing_brings_the_outputs_closer() -> None:
+    """Closer than the cut left them, on inputs that it never saw."""
+    torch.manual_seed(0)
+    model = with_statistics(Trained())
+    small, plan, _ = cut(model, images(1), 0.7)
+    fresh = images(64, seed=99)
+    with torch.no_grad():
+        broken = oracles.relative_error([small(fresh)], [model(fresh)])
+        report = ww.heal(small, model, plan, [images(64, seed) for seed in range(4)])
+        healed = oracles.relative_error([small(fresh)], [model(fresh)])
+    assert healed < 0.6 * broken
+    assert report.inputs == 256
+    assert "weights" in str(report)
+
+
+def test_statistics_are_corrected_not_replaced() -> None:
+    """Inputs of another range than those of training leave the statistics of an uncut net alone."""
+    torch.manual_seed(0)
+    model = with_statistics(Trained())
+    graph = ww.trace(model, images(1))
+    plan = plan_of(graph, graph.everything)
+    small = ww.shrink(model, plan)
+    report = ww.heal(small, model, plan, [10 + 3 * images(64)])
+    assert all(layer.what == "nothing: reads what it read before" for layer in report.layers)
+    assert all(
+        torch.equal(tensor, small.state_dict()[name]) for name, tensor in model.state_dict().items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("batches", "error", "says"),
+    [
+        ([], ConfigError, "no batches"),
+        (iter(()), ConfigError, "an iterator that has been read is empty"),
+        ([torch.full((4, 3, 8, 8), float("nan"))], ConfigError, "Batch 0 holds values"),
+        ([torch.zeros(4, 5, 8, 8)], TraceError, "5, 8, 8"),
+        ([(images(4), torch.zeros(4))], TraceError, "positional arguments"),
+    ],
+)
+def test_bad_batches_are_named(batches: Any, error: type[Exception], says: str) -> None:
+    """None, NaN, another shape, labels beside the inputs."""
+    model = with_statistics(Trained())
+    small, plan, _ = cut(model, images(1))
+    before = {name: tensor.clone() for name, tensor in small.state_dict().items()}
+    with pytest.raises(error, match=says):
+        ww.heal(small, model, plan, batches)
+    assert all(torch.equal(before[name], tensor) for name, tensor in small.state_dict().items())
+
+
+def test_few_inputs_are_enough_not_to_harm() -> None:
+    """One image: there are fewer rows than weights, and nothing gets worse than it was."""
+    torch.manual_seed(0)
+    model = with_statistics(Trained())
+    small, plan, _ = cut(model, images(1), 0.7)
+    report = ww.heal(small, model, plan, [images(1, seed) for seed in range(4)])
+    assert all(not layer.after > layer.before for layer in report.layers)
+
+
+def test_progress_names_each_layer() -> None:
+    """It is called before every layer with how many there are."""
+    model = with_statistics(Trained())
+    small, plan, _ = cut(model, images(1))
+    seen: list[tuple[int, int, str]] = []
+    ww.heal(small, model, plan, [images(8)], progress=lambda *args: seen.append(args))
+    assert [number for number, _, _ in seen] == list(range(seen[0][1]))
+    assert seen[0][2] == "a.0"

@@ -103,15 +103,19 @@ def fitted(moments: Moments, prior: Affine, ridge: float) -> Affine:
 
     Returns:
         The minimum of ``|y - weight x - bias|^2 + ridge |weight - prior|^2`` over both, scaled by
-        the mean square of the centred inputs.
+        the mean square of the centred inputs; the layer as it is where that cannot be solved.
     """
     xx, xy, _ = moments.centred()
     strength = ridge * xx.diagonal(dim1=1, dim2=2).mean(1) + 1e-12
     wanted = xy.transpose(1, 2) - prior.weight @ xx
     eye = torch.eye(xx.shape[1], dtype=xx.dtype, device=xx.device)
     system = xx + strength[:, None, None] * eye
-    change = torch.linalg.solve(system, wanted.transpose(1, 2)).transpose(1, 2)
-    weight = prior.weight + change
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if bool(failed.any()):
+        # Rounding: there are fewer rows than inputs, and the ridge is too weak to tell.
+        return prior
+    change = torch.cholesky_solve(wanted.transpose(1, 2), factor)
+    weight = prior.weight + change.transpose(1, 2)
     if prior.bias is None:
         return Affine(weight, None)
     means = moments.x / moments.count, moments.y / moments.count
@@ -133,8 +137,7 @@ def best(train: Moments, held_out: Moments, prior: Affine) -> tuple[Affine, floa
     chosen, least = prior, before
     for ridge in RIDGES:
         candidate = fitted(train, prior, ridge)
-        if bool(candidate.weight.isfinite().all()):
-            error = held_out.error(candidate)
-            if error < least:
-                chosen, least = candidate, error
+        error = held_out.error(candidate)
+        if error < least:
+            chosen, least = candidate, error
     return chosen, before, least

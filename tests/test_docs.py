@@ -62,5 +62,6 @@ def test_measured_figures_are_those_of_the_result_files() -> None:
     """The README's tables are what benchmarks/summary.py makes of benchmarks/results."""
     readme = summary.README.read_text(encoding="utf-8")
     assert summary.table() in readme
+    assert summary.healing_table() in readme
     for name in summary.COMPARISONS:
         assert summary.compare_table(name) in readme

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import oracles
 import widthwise as ww
 from cases import Case, every_case
 from strategies import plan_of, random_mask
-from widthwise.errors import ConfigError, TraceError
+from widthwise.errors import ConfigError, PlanError, TraceError
 from zoo_basic import Head, conv_bn
 
 
@@ -209,6 +210,27 @@ def test_bad_batches_are_named(batches: Any, error: type[Exception], says: str) 
     with pytest.raises(error, match=says):
         ww.heal(small, model, plan, batches)
     assert all(torch.equal(before[name], tensor) for name, tensor in small.state_dict().items())
+
+
+def test_another_network_is_refused() -> None:
+    """The full network in the place of the narrow one, or one of another plan."""
+    model = with_statistics(Trained())
+    _, plan, _ = cut(model, images(1))
+    for wrong in (model, cut(model, images(1), 0.2, seed=3)[0]):
+        with pytest.raises(PlanError, match=r"`a\.0\.weight` has shape"):
+            ww.heal(wrong, model, plan, [images(4)])
+
+
+def test_a_plan_from_a_file_heals(tmp_path: Path) -> None:
+    """What a plan in memory does, one that was saved and loaded does too."""
+    model = with_statistics(Trained())
+    small, plan, _ = cut(model, images(1))
+    plan.save(tmp_path / "plan.json")
+    again = ww.shrink(model, plan)
+    ww.heal(small, model, plan, [images(32)])
+    ww.heal(again, model, ww.Plan.load(tmp_path / "plan.json"), [images(32)])
+    for name, tensor in small.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
 
 
 def test_few_inputs_are_enough_not_to_harm() -> None:

@@ -18,7 +18,7 @@ from widthwise.healing.repairs import KINDS, Repair, Statistics, repair_of
 from widthwise.healing.report import Healed, HealReport
 from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
-from widthwise.shrinking.rewriting import rewritten
+from widthwise.shrinking.rewriting import inputs_of, rewritten
 
 Progress = Callable[[int, int, str], object]
 """Called with the number of the layer, how many there are, and its path."""
@@ -64,7 +64,7 @@ def heal(
 
     Raises:
         ConfigError: If there are no batches, or a batch holds values that are not finite.
-        PlanError: If the plan was made for another network.
+        PlanError: If the plan was made for another network, or `small` is not what it makes of it.
         TraceError: If a network does not run on the batches.
 
     Example:
@@ -78,8 +78,10 @@ def heal(
         ['2']
     """
     given = _read(batches)
-    network, graph, _ = rewritten(model, plan, given[0], verify=False)
-    rows = partial(_rows, graph, plan.mask(graph))
+    network, graph, _ = rewritten(model, plan, inputs_of(plan), verify=False)
+    kept = plan.mask(graph)
+    _require_cut(small, graph, kept)
+    rows = partial(_rows, graph, kept)
     with _evaluating(network, small):
         route = _route(small, given[0])
         healed: list[Healed] = []
@@ -92,15 +94,15 @@ def heal(
             norm = route.norm_behind(path, small)
             repair = repair_of(small.get_submodule(path), norm)
             reason = repair.reason_not_to()
-            kept = rows(path)
-            if reason is not None or kept is None:
+            outputs = rows(path)
+            if reason is not None or outputs is None:
                 reason = reason or "its outputs have no channels"
                 healed.append(Healed(path, f"nothing: {reason}", _NAN, _NAN))
                 continue
             if norm is not None:
                 done.add(route.follower[path])
             found = pairs((network, small), path, calls, given)
-            healed.append(_healed(path, repair, kept, found))
+            healed.append(_healed(path, repair, outputs, found))
     return HealReport(tuple(healed), sum(each.batch or 1 for each in given))
 
 
@@ -120,6 +122,20 @@ def _read(batches: Iterable[Any]) -> list[Inputs]:
                     "Why: layers are fitted to what the network makes of the batches."
                 )
     return given
+
+
+def _require_cut(small: nn.Module, graph: ChannelGraph, kept: np.ndarray) -> None:
+    for name, parameter in small.named_parameters():
+        expected = [
+            size if units is None else int(kept[units].sum())
+            for size, units in zip(parameter.shape, graph.slots.get(name, ()), strict=False)
+        ]
+        if expected and expected != list(parameter.shape):
+            raise errors.PlanError(
+                f"This network is not what the plan makes: `{name}` has shape "
+                f"{list(parameter.shape)}, expected {expected}.\n"
+                "Hint: pass what `shrink(model, plan)` returned, and the same model and plan."
+            )
 
 
 def _route(small: nn.Module, inputs: Inputs) -> Route:

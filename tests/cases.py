@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import zoo_attention
 import zoo_basic
 import zoo_constants
+import zoo_joined
 import zoo_odd
 import zoo_values
 
@@ -113,6 +114,10 @@ CASES: list[Case] = [
     _case(zoo_basic.StochasticDepth),
     _case(zoo_basic.GlobalResidual),
     _case(zoo_basic.InplaceOps),
+    _case(zoo_joined.CascadedConcats),
+    _case(zoo_joined.SplitElsewhere),
+    _case(zoo_joined.BareParameters),
+    _case(zoo_joined.OneChannelOutput),
     _case(zoo_odd.ChannelShuffle),
     _case(zoo_odd.RadixSoftmax),
     _case(zoo_odd.ChunkGlu),

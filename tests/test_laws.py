@@ -115,6 +115,7 @@ def test_random_network_and_plan(net: Net, data: st.DataObject) -> None:
         "sorted_channels": "sorting moves the poison",
         "shared_module": "a module called twice would be poisoned twice",
         "gates_one_by_one": "a gate poisons every channel that it scales",
+        "one_channel_output": "the same",
         "mixed_tokens": "the poison of a linear layer is in the last dim, which is space here",
     },
     where=lambda case: not case.mixes_channels,

@@ -150,7 +150,7 @@ def healing_table() -> str:
         "| network | MACs | widths by | right after | + BatchNorm anew | healed | seconds |",
         "|---|--:|---|--:|--:|--:|--:|",
     ]
-    for row in content["results"]["rows"]:
+    for row in sorted(content["results"]["rows"], key=_network_and_macs):
         name, _, seed = row["network"].rpartition("-")
         cells = [
             f"{name}, seed {seed}: {row['full']:.1f} %",
@@ -170,6 +170,10 @@ def healing_table() -> str:
         f"{where['torch']}).",
     ]
     return "\n".join(lines)
+
+
+def _network_and_macs(row: dict[str, Any]) -> tuple[str, int]:
+    return row["network"], -round(100 * row["macs"])
 
 
 def _machine(environment: dict[str, Any]) -> str:

@@ -137,7 +137,7 @@ def with_widthwise(model: nn.Module, inputs: Any) -> Iterator[dict[str, Any]]:
     }
     # Where half is below what ties leave, half of what they leave: `kept_macs` says so.
     budget = max(0.5, (1 + row["smallest_macs"]) / 2) if row["smallest_macs"] > 0.45 else 0.5
-    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(budget))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(budget), round_to=1)
     small = ww.shrink(model, plan, verify=False)
     proof = prove(model, small, plan)
     row |= {

@@ -55,7 +55,7 @@ def test_half_the_macs_with_proof(name: str, options: dict[str, Any]) -> None:
     graph = ww.trace(model.eval(), images)
     frozen = {axis.frozen for axis in graph.axes.values() if axis.frozen is not None}
     assert frozen == {"network output"}
-    plan = ww.plan(graph, score=ww.scores.L1(), budget=HALF)
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=HALF, round_to=1)
     small = ww.shrink(model, plan, verify=False)
     assert 0.49 < plan.macs() / graph.macs() <= 0.5
     assert prove(model, small, plan).error < 1e-5
@@ -65,7 +65,7 @@ def test_half_the_macs_with_proof(name: str, options: dict[str, Any]) -> None:
 def test_a_search_ends_in_a_network_within_budget(name: str, options: dict[str, Any]) -> None:
     """After two steps of DHP the search is finished, with proof, below half the MACs."""
     model, images = build(name, options)
-    search = ww.methods.dhp(model, images, budget=HALF)
+    search = ww.methods.dhp(model, images, budget=HALF, round_to=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     for _ in range(2):
         optimizer.zero_grad()

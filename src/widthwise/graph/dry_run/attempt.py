@@ -82,6 +82,15 @@ class Attempt:
         """Tell whether another that failed says more: it failed earlier, or in the call itself."""
         return (self._reached, self._diverged) > (other._reached, other._diverged)
 
+    def last_call(self, number: int) -> int | None:
+        """Return the last call of a pass before which something else may fail; None for all.
+
+        Negative for passes that come after the one that failed.
+        """
+        if self.failure is None or number < self.number:
+            return None
+        return self.failure.call + self._diverged if number == self.number else -1
+
     @property
     def _reached(self) -> tuple[int, int]:
         call = -1 if self.failure is None else self.failure.call

@@ -88,6 +88,10 @@ class _Stop(Exception):
         self.failure = failure
 
 
+class _Enough(Exception):
+    """The run has come past the last call of interest."""
+
+
 class _Rehearsal(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -101,8 +105,10 @@ class _Rehearsal(TorchDispatchMode):
         kept_ids: np.ndarray,
         frames: Frames,
         values: Values,
+        last: int | None,
     ) -> None:
         super().__init__()
+        self._last = last
         self.next = 0
         self.rescales = False
         self._calls = calls
@@ -121,6 +127,8 @@ class _Rehearsal(TorchDispatchMode):
         if self._copies(func):
             return self._values.run(func, args, kwargs)
         number = self.next
+        if self._last is not None and number > self._last:
+            raise _Enough
         if number >= len(self._calls) or _seen(self._calls[number].func) is not _seen(func):
             message = f"what runs after it depends on the width (`{func}`)"
             self._stop(number - 1, message, diverged=True)
@@ -195,6 +203,8 @@ def rehearse(
     units: Units,
     kept: np.ndarray,
     values: Values,
+    *,
+    last: int | None = None,
 ) -> Success | Failure:
     """Run a network with some units removed, and compare with the full run.
 
@@ -205,18 +215,21 @@ def rehearse(
         units: Units and axes.
         kept: Which units stay. Shape ``[units]``, bool.
         values: Runs the operators.
+        last: Number of the last call of interest; all, if not given.
 
     Returns:
         The first difference, if there is one. A mistake of ours is no difference: it is raised.
     """
     small = narrow_module(twin, units.slots, units.resized, kept)
     frames = Frames(small)
-    mode = _Rehearsal(calls, kept[units.of_id], frames, values)
+    mode = _Rehearsal(calls, kept[units.of_id], frames, values, last)
     try:
         with torch.no_grad(), frames.follow(), mode:
             inputs.call(small)
     except _Stop as stop:
         return stop.failure
+    except _Enough:
+        return Success(mode.rescales)
     except OwnError as error:
         raise error.reveal() from None
     except Exception as error:

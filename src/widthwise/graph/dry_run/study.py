@@ -113,6 +113,10 @@ class Study:
         rescales, failed = False, None
         for trial, kept in enumerate(attempt.trials):
             for number, each in enumerate(self.passes):
+                # What failed already is the last call that another trial can fail before.
+                last = failed.last_call(number) if failed is not None else None
+                if last is not None and last < 0:
+                    break
                 outcome = rehearse(
                     each.ready(),
                     each.inputs,
@@ -120,6 +124,7 @@ class Study:
                     attempt.units,
                     kept,
                     self._values(),
+                    last=last,
                 )
                 if isinstance(outcome, Failure):
                     found = attempt.failed(outcome, kept=kept, trial=trial, number=number)

@@ -55,7 +55,6 @@ def test_exact_redundancy_is_restored() -> None:
     graph = ww.trace(model, images(1))
     kept = graph.everything.copy()
     kept[graph.axes["first"].units][1::2] = False
-    kept[np.arange(graph.unit_count)[graph.axes["first"].units][1::2]] = False
     plan = plan_of(graph, kept)
     small = ww.shrink(model, plan)
     fresh = images(16, seed=9)
@@ -63,9 +62,8 @@ def test_exact_redundancy_is_restored() -> None:
         broken = oracles.relative_error([small(fresh)], [model(fresh)])
         ww.heal(small, model, plan, [images(64, seed) for seed in range(8)])
         healed = oracles.relative_error([small(fresh)], [model(fresh)])
-    # The weakest ridge is 1e-4 of the mean square: it draws a little towards the broken weights.
     assert broken > 0.1
-    assert healed < 1e-3
+    assert healed < 1e-5
 
 
 def test_a_linear_layer_is_the_least_squares_optimum() -> None:
@@ -103,17 +101,78 @@ def test_a_linear_layer_is_the_least_squares_optimum() -> None:
 )
 def test_patches_are_what_a_convolution_reads(groups: int, options: dict[str, Any]) -> None:
     """The weights times the patches are the outputs at the same places."""
-    from widthwise.healing.repairs import _rows
+    from widthwise.healing.repairs import _read_and_made
 
     torch.manual_seed(0)
     layer = nn.Conv2d(4, 8, 3, groups=groups, **options)
     x = torch.randn(2, 4, 13, 11)
     with torch.no_grad():
-        ((patches, targets),) = _rows(layer, x, layer(x), torch.arange(8))
+        patches, targets = _read_and_made(layer, x, layer(x), torch.arange(8))
         made = patches @ layer.weight.reshape(groups, 8 // groups, -1).transpose(1, 2)
         if layer.bias is not None:
             made += layer.bias.reshape(groups, 1, -1)
     assert torch.allclose(made, targets, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+def test_patches_of_a_sequence(mode: str) -> None:
+    """The same in one dimension, with a stride."""
+    from widthwise.healing.repairs import _read_and_made
+
+    torch.manual_seed(0)
+    layer = nn.Conv1d(4, 6, 3, stride=2, padding=1, padding_mode=mode)
+    x = torch.randn(2, 4, 21)
+    with torch.no_grad():
+        patches, targets = _read_and_made(layer, x, layer(x), torch.arange(6))
+        made = patches @ layer.weight.reshape(1, 6, -1).transpose(1, 2) + layer.bias
+    assert torch.allclose(made, targets, atol=1e-5)
+
+
+class Awkward(nn.Module):
+    """A layer called by keyword and twice, in-place work on its outputs, a `try` around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.shared = nn.Linear(6, 12), nn.Linear(12, 12)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        for _ in range(2):
+            try:
+                x = self.shared(input=x).relu_()
+            except Exception:
+                x = x * 0
+        return self.head(x)
+
+
+def test_layers_called_by_keyword_and_twice() -> None:
+    """Each call counts, with the outputs that the layer made and not what became of them."""
+    torch.manual_seed(0)
+    model = Awkward().eval()
+    x = torch.randn(256, 6)
+    small, plan, _ = cut(model, x[:1], 0.7)
+    with torch.no_grad():
+        broken = oracles.relative_error([small(x)], [model(x)])
+        report = ww.heal(small, model, plan, [x])
+        healed = oracles.relative_error([small(x)], [model(x)])
+    assert [layer.path for layer in report.layers] == ["stem", "shared", "head"]
+    assert healed < broken
+    from widthwise.healing.pairs import visits
+    from widthwise.network.inputs import Inputs
+
+    first, _ = visits(model, "shared", 2, Inputs.of(x))
+    assert torch.equal(first.made, model.shared(first.given))
+
+
+def test_too_few_inputs_leave_the_layers_as_they_are() -> None:
+    """Of a single image nothing can be held out, and nothing is fitted blindly."""
+    model = with_statistics(Trained())
+    small, plan, _ = cut(model, images(1))
+    weights = {name: p.clone() for name, p in small.named_parameters()}
+    report = ww.heal(small, model, plan, [images(1)])
+    assert any("too few inputs" in layer.what for layer in report.layers)
+    assert all(torch.equal(weights[name], p) for name, p in small.named_parameters())
 
 
 @every_case(without={"reads_values": "its forward takes another way on other inputs"})

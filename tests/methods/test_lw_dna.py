@@ -366,7 +366,7 @@ def test_features_of_the_classifier_are_found_from_the_graph() -> None:
     assert feeding_output(ww.trace(convolutional, IMAGES[:1])) == {"1"}
 
 
-def decide_real(build, size: int, classes: int, **options) -> None:
+def check_decision(build, size: int, classes: int, **options) -> None:
     """Decide, and check what holds for every network."""
     torch.manual_seed(0)
     model = build()
@@ -388,7 +388,7 @@ def decide_real(build, size: int, classes: int, **options) -> None:
 
 def test_lw_dna_of_the_cifar_resnet56() -> None:
     """The CIFAR ResNet-56 of the paper is decided at no more than its MACs, proven."""
-    decide_real(lambda: ResNetCifar(depth=56), 32, 10)
+    check_decision(lambda: ResNetCifar(depth=56), 32, 10)
 
 
 @pytest.mark.slow
@@ -398,4 +398,4 @@ def test_lw_dna_of_the_cifar_resnet56() -> None:
 def test_lw_dna_of_networks_without_a_width_multiplier(name: str) -> None:
     """Classes of torchvision are widened, decided and proven as they are."""
     torchvision = pytest.importorskip("torchvision")
-    decide_real(lambda: torchvision.models.get_model(name, weights=None), 64, 1000)
+    check_decision(lambda: torchvision.models.get_model(name, weights=None), 64, 1000)

@@ -24,6 +24,7 @@ Progress = Callable[[int, int, str], object]
 """Called with the number of the layer, how many there are, and its path."""
 
 _NAN = float("nan")
+_SAME = "nothing: reads what it read before"
 
 
 @torch.inference_mode(False)
@@ -49,7 +50,7 @@ def heal(
     and weights that a parametrization computes.
 
     A quarter of the inputs is held out. How strongly a layer is drawn to what it was is chosen on
-    these, and a layer that would be worse on them stays as it is.
+    these, and a layer whose weights, gain or bias would be worse on them stays as it is.
 
     Args:
         small: What `shrink` made of `model`, on the same device. Changed in place; its mode stays.
@@ -99,10 +100,10 @@ def heal(
                 reason = reason or "its outputs have no channels"
                 healed.append(Healed(path, f"nothing: {reason}", _NAN, _NAN))
                 continue
-            if norm is not None:
-                done.add(route.follower[path])
             found = pairs((network, small), path, calls, given)
             healed.append(_healed(path, repair, outputs, found))
+            if norm is not None and healed[-1].what in (repair.what, _SAME):
+                done.add(route.follower[path])
     return HealReport(tuple(healed), sum(each.batch or 1 for each in given))
 
 
@@ -167,7 +168,9 @@ def _healed(
         target = wide.given if isinstance(repair, Statistics) else wide.made
         repair.add(held_out, target, narrow, rows)
     if same:
-        return Healed(path, "nothing: reads what it read before", _NAN, _NAN)
+        return Healed(path, _SAME, _NAN, _NAN)
+    if not repair.is_checked:
+        return Healed(path, "nothing: too few inputs to hold some out", _NAN, _NAN)
     before, after = repair.apply()
     return Healed(path, repair.what, before, after)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RIDGES = (1e-8, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Weights of the prior, the weights as they are, in units of the mean square of the inputs."""
 
 
@@ -74,8 +74,8 @@ class Moments:
         if layer.bias is not None:
             squares = squares + 2 * made * layer.bias + layer.bias.square()
             made = made + layer.bias
-        found = (mean, var - mean.square(), made, squares - made.square())
-        return tuple(each.flatten() for each in found)  # type: ignore[return-value]
+        var, squares = var - mean.square(), squares - made.square()
+        return mean.flatten(), var.flatten(), made.flatten(), squares.flatten()
 
     def spread(self) -> float:
         """Return the mean variance of the targets."""

@@ -22,8 +22,8 @@ class Visit:
     made: Tensor
 
 
-class _Reached(Exception):
-    """The module has been called as often as it is."""
+class _Reached(BaseException):
+    """The module has been called as often as it is. Passes by code that catches every exception."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,15 @@ def visits(network: nn.Module, path: str, calls: int, inputs: Inputs) -> list[Vi
     """
     found: list[Visit] = []
 
-    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        found.append(Visit(args[0].detach(), output.detach()))
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        given = [*args, *kwargs.values()][0]
+        # What comes after may work in place.
+        made = output.clone() if len(found) + 1 < calls else output
+        found.append(Visit(given.detach(), made.detach()))
         if len(found) == calls:
             raise _Reached
 
-    handle = network.get_submodule(path).register_forward_hook(hook)
+    handle = network.get_submodule(path).register_forward_hook(hook, with_kwargs=True)
     try:
         with torch.no_grad():
             inputs.call(network)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -52,8 +51,12 @@ class Weights:
     def add(self, held_out: bool, target: Tensor, narrow: Visit, rows: Tensor) -> None:
         """Take in one call."""
         moments = self._held_out if held_out else self._train
-        for x, y in _rows(self.layer, narrow.given, target, rows):
-            moments.add(x, y)
+        moments.add(*_read_and_made(self.layer, narrow.given, target, rows))
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether some inputs were held out."""
+        return self._held_out.count > 0 < self._train.count
 
     def apply(self) -> tuple[float, float]:
         """Repair the layer, and return its relative error before and after."""
@@ -79,21 +82,18 @@ def _bias(layer: nn.Module) -> Tensor | None:
     return bias if isinstance(bias, Tensor) else None
 
 
-def _rows(
+def _read_and_made(
     layer: nn.Module, given: Tensor, target: Tensor, kept: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what outputs are computed of, ``[groups, n, d]``, and what they should be."""
+) -> tuple[Tensor, Tensor]:
+    """Return what outputs are computed of, ``[groups, n, d]``, and what they should be."""
     if isinstance(layer, nn.Linear):
-        x = given.reshape(1, -1, given.shape[-1])
-        y = target[..., kept].reshape(1, -1, len(kept))
-        yield x, y
-        return
+        return given.reshape(1, -1, given.shape[-1]), target[..., kept].reshape(1, -1, len(kept))
     assert isinstance(layer, _CONVOLUTIONS)
     flat = given.dim() == layer.weight.dim() - 1
     x, y = (given.unsqueeze(0), target.unsqueeze(0)) if flat else (given, target)
     if isinstance(layer, nn.Conv1d):
         x, y = x.unsqueeze(2), y.unsqueeze(2)
-    yield _patches(layer, x, y.shape[-2:]), _targets(layer, y[:, kept])
+    return _patches(layer, x, y.shape[-2:]), _targets(layer, y[:, kept])
 
 
 def _places(height: int, width: int) -> Tensor:
@@ -150,7 +150,9 @@ class Statistics:
 
     layer: Norm
     what: str = "statistics"
-    _sums: dict[bool, list[Tensor]] = field(default_factory=dict)
+    is_checked: bool = True
+    """Nothing is fitted, so that no inputs need to be held out."""
+    _sums: list[Tensor] = field(default_factory=list)
 
     def reason_not_to(self) -> str | None:
         """Say why this layer stays as it is."""
@@ -162,24 +164,16 @@ class Statistics:
         for x in (wide[:, rows], narrow.given):
             x = x.transpose(0, 1).flatten(1).double()
             found += [torch.full((), x.shape[1]), x.sum(1), x.square().sum(1)]
-        known = self._sums.get(held_out)
-        self._sums[held_out] = (
-            found if known is None else [a + b for a, b in zip(known, found, strict=True)]
-        )
-
-    def _moments(self, held_out: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count, wide, wide_squares, _, narrow, narrow_squares = self._sums[held_out]
-        means = wide / count, narrow / count
-        return (
-            means[0],
-            (wide_squares / count - means[0].square()).clamp_min(0),
-            means[1],
-            (narrow_squares / count - means[1].square()).clamp_min(0),
-        )
+        known = self._sums or [torch.zeros_like(each) for each in found]
+        self._sums = [a + b for a, b in zip(known, found, strict=True)]
 
     def apply(self) -> tuple[float, float]:
-        """Repair the layer, and return how far its statistics are off before and after."""
-        _correct(self.layer, *self._moments(False))
+        """Repair the layer; there is no error to return."""
+        count, wide, wide_squares, narrow_count, narrow, narrow_squares = self._sums
+        mean, narrow_mean = wide / count, narrow / narrow_count
+        var = wide_squares / count - mean.square()
+        narrow_var = narrow_squares / narrow_count - narrow_mean.square()
+        _correct(self.layer, mean, var, narrow_mean, narrow_var)
         return _NOTHING
 
 
@@ -205,6 +199,11 @@ class ScaleAndShift:
         x = narrow.made.movedim(dim, 0).flatten(1).unsqueeze(2)
         y = target.movedim(dim, 0)[rows].flatten(1).unsqueeze(2)
         (self._held_out if held_out else self._train).add(x, y)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether some inputs were held out."""
+        return self._held_out.count > 0 < self._train.count
 
     def apply(self) -> tuple[float, float]:
         """Repair the layer, and return its relative error before and after."""

@@ -133,10 +133,6 @@ class Net:
         """List the classes of its blocks."""
         return [BLOCKS[kind] for kind in _kinds(self.parts) if kind in BLOCKS]
 
-    def kinds(self) -> set[str]:
-        """Name every block in it."""
-        return set(_kinds(self.parts))
-
     def smaller(self) -> Iterator[Net]:
         """List networks with one part less, or with what is inside of one in its place."""
         for parts in _smaller(self.parts):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from widthwise.graph.recording.copies import by_one_name
 from widthwise.graph.recording.passes import Pass, Recording
 from widthwise.graph.recording.values import Values, tensors_in
 from widthwise.network.copying import copy_module, named_tensors, walk
@@ -20,7 +21,6 @@ from widthwise.rules.op import shape_of
 
 _EMPTY = (torch.ops.aten.empty, torch.ops.aten.new_empty, torch.ops.aten.empty_like)
 """Where dropout draws its mask."""
-_VIEW, _VIEW_OF_COPY = torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
 _BETWEEN = {"TO_BOOL", "UNARY_NOT", "COPY", "CACHE", "EXTENDED_ARG", "NOT_TAKEN"}
 """What comes between reading a flag and jumping by it."""
 
@@ -83,7 +83,7 @@ def _branches(code: CodeType) -> bool:
 
 def _counted(calls: Iterable[Any]) -> Counter[Any]:
     """Count calls; of a batch of two, PyTorch may have to copy what of one it can view."""
-    return Counter(_VIEW if func is _VIEW_OF_COPY else func for func in calls)
+    return Counter(map(by_one_name, calls))
 
 
 def _is_harmless(func: Any) -> bool:

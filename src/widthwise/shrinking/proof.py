@@ -119,7 +119,7 @@ def prove(model: nn.Module, small: nn.Module, plan: Plan, *, example_inputs: Any
         dtype=worst.dtype,
         on_kept_channels=graph.mixes,
         compared=tuple(name for agreement in found for name in agreement.compared),
-        woken=found[0].woken,
+        woken=tuple(dict.fromkeys(name for agreement in found for name in agreement.woken)),
         inputs="; ".join(each.describe() for each in given.of_evaluation),
         noise=drawn or (example_inputs is None and plan.graph is None),
         before=steps,

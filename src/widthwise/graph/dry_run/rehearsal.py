@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from widthwise.graph.axes import Units
 from widthwise.graph.recording.blame import OwnError
+from widthwise.graph.recording.copies import CLONE, by_one_name
 from widthwise.graph.recording.ledger import Call
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Frames
@@ -73,15 +74,6 @@ class Breakdown:
     """Path of the module that raised; empty for the network itself."""
 
 
-_CLONE = torch.ops.aten.clone.default
-_VIEW, _VIEW_OF_COPY = torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
-
-
-def _seen(func: Any) -> Any:
-    """Return an operator, or the one it stands in for: after a copy, a view has another name."""
-    return _VIEW if func is _VIEW_OF_COPY else func
-
-
 class _Stop(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -129,7 +121,9 @@ class _Rehearsal(TorchDispatchMode):
         number = self.next
         if self._last is not None and number > self._last:
             raise _Enough
-        if number >= len(self._calls) or _seen(self._calls[number].func) is not _seen(func):
+        if number >= len(self._calls) or by_one_name(self._calls[number].func) is not by_one_name(
+            func
+        ):
             message = f"what runs after it depends on the width (`{func}`)"
             self._stop(number - 1, message, diverged=True)
         try:
@@ -154,9 +148,9 @@ class _Rehearsal(TorchDispatchMode):
             Whether the operator is a copy that the full run did not make.
         """
         upcoming = self._calls[self.next].func if self.next < len(self._calls) else None
-        if func is _CLONE and upcoming is not _CLONE:
+        if func is CLONE and upcoming is not CLONE:
             return True
-        if upcoming is _CLONE and func is not _CLONE:
+        if upcoming is CLONE and func is not CLONE:
             self.next += 1
         return False
 

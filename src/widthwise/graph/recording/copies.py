@@ -1,0 +1,15 @@
+"""Copies that PyTorch makes or leaves out as shapes happen to be: two runs may differ in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+CLONE = torch.ops.aten.clone.default
+_VIEW, _VIEW_OF_COPY = torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
+
+
+def by_one_name(func: Any) -> Any:
+    """Return an operator, or the one it stands in for: after a copy, a view has another name."""
+    return _VIEW if func is _VIEW_OF_COPY else func

@@ -70,6 +70,23 @@ def test_what_was_found(cause: str) -> None:
         assert (outcome.refusals, outcome.frozen) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("part", "widths"),
+    [
+        # An attribute equals half of the channels by chance; tying all of them passes a dry run.
+        (Part("maxout", 5), {"stem": 7, "parts.0.conv": 5}),
+        # With one channel left in each half, a copy is left out.
+        (Part("shuffle_unit", 2), {"stem": 7, "parts.0.enter": 2}),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Part) else "",
+)
+def test_units_are_as_small_as_they_can_be(part: Part, widths: dict[str, int]) -> None:
+    """What the code ties is tied, and no more."""
+    net = Net(7, (part,))
+    axes = ww.trace(net.build(), net.images(1)).axes
+    assert {name: axes[name].width for name in widths if axes[name].frozen is None} == widths
+
+
 def test_there_are_blocks_enough() -> None:
     """At least sixty building blocks, and every end."""
     assert len(BLOCKS) >= 60

@@ -251,6 +251,38 @@ def test_statistics_are_corrected_not_replaced() -> None:
     )
 
 
+def test_statistics_change_as_what_they_describe_has_changed() -> None:
+    """Behind a fitted layer and behind a concatenation: means by differences, variances by ratios."""
+    torch.manual_seed(0)
+    model = with_statistics(Trained())
+    small, plan, kept = cut(model, images(1), 0.7)
+    given = images(64)
+    ww.heal(small, model, plan, [given])
+    assert plan.graph is not None
+    for path in ("b.1", "norm"):
+        found = []
+        for network in (model, small):
+            seen: list[Tensor] = []
+            handle = network.get_submodule(path).register_forward_pre_hook(
+                lambda _, args, seen=seen: seen.append(args[0])
+            )
+            with torch.no_grad():
+                network(given)
+            handle.remove()
+            found.append(seen[0])
+        rows = torch.from_numpy(np.flatnonzero(kept[plan.graph.slots[f"{path}.weight"][0]]))
+        # A layer in front is fitted on three quarters of the inputs.
+        part = slice(0, 48) if path == "b.1" else slice(None)
+        wide, narrow = found[0][part, rows], found[1][part]
+        norms = [network.get_submodule(path) for network in (model, small)]
+        moved = norms[1].running_mean - norms[0].running_mean[rows]
+        assert torch.allclose(moved, narrow.mean((0, 2, 3)) - wide.mean((0, 2, 3)), atol=1e-4)
+        assert moved.abs().max() > 1e-2
+        ratio = norms[1].running_var / norms[0].running_var[rows]
+        variances = [x.var((0, 2, 3), correction=0) + 1e-5 for x in (wide, narrow)]
+        assert torch.allclose(ratio, variances[1] / variances[0], rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("batches", "error", "says"),
     [

@@ -172,6 +172,8 @@ def test_too_few_inputs_leave_the_layers_as_they_are() -> None:
     weights = {name: p.clone() for name, p in small.named_parameters()}
     report = ww.heal(small, model, plan, [images(1)])
     assert any("too few inputs" in layer.what for layer in report.layers)
+    # Norms behind them are corrected all the same.
+    assert {"b.1", "norm"} <= {each.path for each in report.layers if each.what == "statistics"}
     assert all(torch.equal(weights[name], p) for name, p in small.named_parameters())
 
 
@@ -252,7 +254,7 @@ def test_statistics_are_corrected_not_replaced() -> None:
 
 
 def test_statistics_change_as_what_they_describe_has_changed() -> None:
-    """Behind a fitted layer and behind a concatenation: means by differences, variances by ratios."""
+    """Behind a fitted layer and a concatenation: means by differences, variances by ratios."""
     torch.manual_seed(0)
     model = with_statistics(Trained())
     small, plan, kept = cut(model, images(1), 0.7)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,13 @@ from torch import Tensor, nn
 
 from widthwise import errors
 from widthwise.graph import ChannelGraph
-from widthwise.healing.pairs import Route, Visit, pairs
-from widthwise.healing.repairs import KINDS, Repair, Statistics, repair_of
+from widthwise.healing.pairs import Pair, SideBySide, joined
+from widthwise.healing.repairs import KINDS, Repair, repair_of
 from widthwise.healing.report import Healed, HealReport
+from widthwise.healing.route import Fate, Norm, Route
+from widthwise.healing.rows import CONVOLUTIONS
 from widthwise.network.inputs import Inputs
+from widthwise.network.outside import outside_kept
 from widthwise.plans import Plan
 from widthwise.shrinking.rewriting import inputs_of, rewritten
 
@@ -82,29 +84,31 @@ def heal(
     network, graph, _ = rewritten(model, plan, inputs_of(plan), verify=False)
     kept = plan.mask(graph)
     _require_cut(small, graph, kept)
-    rows = partial(_rows, graph, kept)
-    with _evaluating(network, small):
-        route = _route(small, given[0])
+    count = sum(each.batch or 1 for each in given)
+    with _evaluating(network, small), outside_kept(network):
+        routes = [_route(each, given[0]) for each in (network, small)]
         healed: list[Healed] = []
         done: set[str] = set()
-        for number, (path, calls) in enumerate(route.calls.items()):
-            if progress is not None:
-                progress(number, len(route.calls), path)
-            if path in done:
-                continue
-            norm = route.norm_behind(path, small)
-            repair = repair_of(small.get_submodule(path), norm)
-            reason = repair.reason_not_to()
-            outputs = rows(path)
-            if reason is not None or outputs is None:
-                reason = reason or "its outputs have no channels"
-                healed.append(Healed(path, f"nothing: {reason}", _NAN, _NAN))
-                continue
-            found = pairs((network, small), path, calls, given)
-            healed.append(_healed(path, repair, outputs, found))
-            if norm is not None and healed[-1].what in (repair.what, _SAME):
-                done.add(route.follower[path])
-    return HealReport(tuple(healed), sum(each.batch or 1 for each in given))
+        together = joined(given, routes[0].bytes_per_input)
+        with SideBySide((network, small), routes, together) as both:
+            for number, path in enumerate(routes[1].calls):
+                if progress is not None:
+                    progress(number, len(routes[1].calls), path)
+                if path in done:
+                    continue
+                fate = routes[1].fates.get(path, Fate())
+                norm = _statistics(small, fate)
+                repair = repair_of(small.get_submodule(path), norm, fate, count)
+                healed.append(_healed(path, repair, _rows(graph, kept, path), both))
+                if fate.norm is not None and norm is not None:
+                    if healed[-1].what in (repair.what, _SAME):
+                        done.add(fate.norm)
+    return HealReport(tuple(healed), count)
+
+
+def _statistics(network: nn.Module, fate: Fate) -> Norm | None:
+    norm = None if fate.norm is None else network.get_submodule(fate.norm)
+    return norm if isinstance(norm, Norm) and norm.track_running_stats else None
 
 
 def _read(batches: Iterable[Any]) -> list[Inputs]:
@@ -139,11 +143,11 @@ def _require_cut(small: nn.Module, graph: ChannelGraph, kept: np.ndarray) -> Non
             )
 
 
-def _route(small: nn.Module, inputs: Inputs) -> Route:
+def _route(network: nn.Module, inputs: Inputs) -> Route:
     try:
-        return Route.of(small, inputs, KINDS)
+        return Route.of(network, inputs, KINDS)
     except Exception as error:
-        raise errors.forward_failed(type(small).__name__, "", inputs.describe(), error) from error
+        raise errors.forward_failed(type(network).__name__, "", inputs.describe(), error) from error
 
 
 def _rows(graph: ChannelGraph, kept: np.ndarray, path: str) -> Tensor | None:
@@ -155,31 +159,40 @@ def _rows(graph: ChannelGraph, kept: np.ndarray, path: str) -> Tensor | None:
     return None
 
 
-def _healed(
-    path: str, repair: Repair, kept: Tensor, found: Iterable[tuple[bool, Visit, Visit]]
-) -> Healed:
-    same = True
-    for held_out, wide, narrow in found:
-        if not _comparable(repair.layer, wide.made, narrow.made, len(kept)):
-            return Healed(path, "nothing: what it is applied to are channels", _NAN, _NAN)
-        rows = kept.to(wide.made.device)
-        same = same and wide.given.shape == narrow.given.shape
-        same = same and torch.equal(wide.given, narrow.given)
-        target = wide.given if isinstance(repair, Statistics) else wide.made
-        repair.add(held_out, target, narrow, rows)
-    if same:
+def _healed(path: str, repair: Repair, kept: Tensor | None, both: SideBySide) -> Healed:
+    reason = repair.reason_not_to()
+    if kept is None:
+        reason = reason or "its outputs have no channels"
+    if reason is not None or kept is None:
+        return Healed(path, f"nothing: {reason}", _NAN, _NAN)
+    pairs = both.at(path)
+    first = next(iter(pairs), None)
+    if first is None:
+        return Healed(path, "nothing: the full network does not call it", _NAN, _NAN)
+    if not _comparable(repair.layer, first):
+        return Healed(path, "nothing: what it is applied to are channels", _NAN, _NAN)
+    if _same(first.wide.given, first.narrow.given) and _same(first.wide.added, first.narrow.added):
         return Healed(path, _SAME, _NAN, _NAN)
-    if not repair.is_checked:
+    found = repair.apply(pairs, kept.to(first.narrow.given.device))
+    if found is None:
         return Healed(path, "nothing: too few inputs to hold some out", _NAN, _NAN)
-    before, after = repair.apply()
-    return Healed(path, repair.what, before, after)
+    return Healed(path, repair.what, *found)
 
 
-def _comparable(layer: nn.Module, wide: Tensor, narrow: Tensor, kept: int) -> bool:
-    """Tell whether outputs differ in the number of the layer's own outputs only."""
-    own = wide.dim() - 1 if isinstance(layer, nn.Linear | nn.LayerNorm) else 1
-    expected = [kept if dim == own else size for dim, size in enumerate(wide.shape)]
-    return expected == list(narrow.shape)
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return True
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+def _comparable(layer: nn.Module, pair: Pair) -> bool:
+    """Tell whether what a layer reads differs in the number of its channels only."""
+    wide, narrow = list(pair.wide.given.shape), list(pair.narrow.given.shape)
+    if isinstance(layer, nn.Linear | nn.LayerNorm):
+        own = len(narrow) - 1
+    else:
+        own = len(narrow) - layer.weight.dim() + 1 if isinstance(layer, CONVOLUTIONS) else 1
+    return wide[:own] + wide[own + 1 :] == narrow[:own] + narrow[own + 1 :]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor
 
 RIDGES = (1e-8, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Weights of the prior, the weights as they are, in units of the mean square of the inputs."""
+_EPS = 1e-5
 
 
 class Moments:
@@ -17,7 +18,7 @@ class Moments:
     Inputs ``x`` have shape ``[groups, n, d]`` and targets ``y`` ``[groups, n, o]``.
 
     Args:
-        constant: Whether a constant is fitted too, or taken away by whoever reads the outputs.
+        constant: Whether a constant is fitted too.
     """
 
     def __init__(self, *, constant: bool = True) -> None:
@@ -31,15 +32,25 @@ class Moments:
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Add rows."""
+        x = x.float()
         self.count += x.shape[1]
-        x, y = x.float(), y.float()
-        transposed = x.transpose(1, 2)
         # Products in float32, sums over batches in float64.
         self.x = self.x + x.sum(1).double()
+        self.xx = self.xx + (x.transpose(1, 2) @ x).double()
+        self.add_targets(x, y)
+
+    def add_targets(self, x: Tensor, y: Tensor) -> None:
+        """Add the targets of rows that are in already; see `without_targets`."""
+        x, y = x.float(), y.float()
         self.y = self.y + y.sum(1).double()
-        self.xx = self.xx + (transposed @ x).double()
-        self.xy = self.xy + (transposed @ y).double()
+        self.xy = self.xy + (x.transpose(1, 2) @ y).double()
         self.yy = self.yy + y.square().sum(1).double()
+
+    def without_targets(self) -> Moments:
+        """Return the sums of the same rows, for other targets."""
+        same = Moments(constant=self.constant)
+        same.count, same.x, same.xx = self.count, self.x, self.xx
+        return same
 
     def centred(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return covariances of inputs, of inputs with targets, and variances of targets.
@@ -55,38 +66,48 @@ class Moments:
             self.yy / self.count - y.square(),
         )
 
-    def error(self, layer: Affine) -> float:
-        """Return the mean square of what a layer's outputs miss, per output."""
+    def error(self, layer: Affine, importance: Tensor | float = 1.0) -> float:
+        """Return the mean square of what a layer's outputs miss.
+
+        Args:
+            layer: The layer.
+            importance: Weight of each output, shape ``[groups, o]``.
+
+        Returns:
+            The mean over the outputs.
+        """
         xx, xy, yy = self.centred()
         weight = layer.weight
         missed = yy - 2 * (weight * xy.transpose(1, 2)).sum(2) + ((weight @ xx) * weight).sum(2)
         if layer.bias is not None:
             off = (self.y - (weight @ self.x.unsqueeze(2)).squeeze(2)) / self.count - layer.bias
             missed = missed + off.square()
-        return float(missed.clamp_min(0).mean())
+        return float((missed.clamp_min(0) * importance).mean())
 
-    def outputs(self, layer: Affine) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return mean and variance of the targets, then those of a layer's outputs: flat, each."""
-        mean, var = self.y / self.count, self.yy / self.count
-        x, xx = self.x / self.count, self.xx / self.count
-        made = (layer.weight @ x.unsqueeze(2)).squeeze(2)
-        squares = ((layer.weight @ xx) * layer.weight).sum(2)
-        if layer.bias is not None:
-            squares = squares + 2 * made * layer.bias + layer.bias.square()
-            made = made + layer.bias
-        var, squares = var - mean.square(), squares - made.square()
-        return mean.flatten(), var.flatten(), made.flatten(), squares.flatten()
+    def spread(self, importance: Tensor | float = 1.0) -> float:
+        """Return the mean variance of the targets, weighted as in `error`."""
+        return float((self.centred()[2].clamp_min(0) * importance).mean())
 
-    def spread(self) -> float:
-        """Return the mean variance of the targets."""
-        return float(self.centred()[2].clamp_min(0).mean())
+    def matched(self, layer: Affine) -> Affine:
+        """Scale and shift the outputs of a layer to the means and variances of the targets."""
+        if layer.bias is None:
+            return layer
+        xx, _, wanted = self.centred()
+        found = ((layer.weight @ xx) * layer.weight).sum(2)
+        ratio = ((wanted.clamp_min(0) + _EPS) / (found.clamp_min(0) + _EPS)).sqrt()
+        return self.levelled(layer.weight * ratio.unsqueeze(2))
+
+    def levelled(self, weight: Tensor) -> Affine:
+        """Return the layer of some weights whose outputs have the means of the targets."""
+        means = self.x / self.count, self.y / self.count
+        return Affine(weight, means[1] - (weight @ means[0].unsqueeze(2)).squeeze(2))
 
 
 @dataclass(frozen=True)
 class Affine:
     """``y = weight x + bias`` in each group: shapes ``[groups, o, d]`` and ``[groups, o]``.
 
-    Without a bias there is no constant, or somebody else takes it away.
+    Without a bias there is no constant.
     """
 
     weight: Tensor
@@ -118,26 +139,28 @@ def fitted(moments: Moments, prior: Affine, ridge: float) -> Affine:
     weight = prior.weight + change.transpose(1, 2)
     if prior.bias is None:
         return Affine(weight, None)
-    means = moments.x / moments.count, moments.y / moments.count
-    return Affine(weight, means[1] - (weight @ means[0].unsqueeze(2)).squeeze(2))
+    return moments.levelled(weight)
 
 
-def best(train: Moments, held_out: Moments, prior: Affine) -> tuple[Affine, float, float]:
+def best(
+    train: Moments, held_out: Moments, prior: Affine, importance: Tensor | float = 1.0
+) -> tuple[Affine, float, float]:
     """Choose the ridge on held-out inputs; leave the layer as it is where none is better.
 
     Args:
         train: What layers are fitted to.
         held_out: What they are compared on.
         prior: The layer as it is.
+        importance: Of each output, see `Moments.error`.
 
     Returns:
         The layer, and its error on held-out inputs before and after.
     """
-    before = held_out.error(prior)
+    before = held_out.error(prior, importance)
     chosen, least = prior, before
-    for ridge in RIDGES:
-        candidate = fitted(train, prior, ridge)
-        error = held_out.error(candidate)
+    matched = train.matched(prior)
+    for candidate in (matched, *(fitted(train, matched, ridge) for ridge in RIDGES)):
+        error = held_out.error(candidate, importance)
         if error < least:
             chosen, least = candidate, error
     return chosen, before, least

@@ -1,152 +1,164 @@
-"""Run the full and the narrow network as far as one module, and give what both have there."""
+"""What the full and the narrow network have at one layer, on the same inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from types import TracebackType
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from widthwise.healing.route import Route
+from widthwise.healing.running import Run, Visit, visits
 from widthwise.network.inputs import Inputs
 
-Norm = nn.modules.batchnorm._BatchNorm
+_MEMORY = 4e9
+"""Bytes that what is alive in one pass may take. With more inputs passes are repeated instead."""
+_ALIVE = 4
+"""How many tensors of the size of the largest a pass keeps at a time."""
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One call of a module: its first input and its output."""
+class Pair:
+    """One call of a layer in both networks; inputs that are held out or such to fit to."""
 
-    given: Tensor
-    made: Tensor
-
-
-class _Reached(BaseException):
-    """The module has been called as often as it is. Passes by code that catches every exception."""
+    held_out: bool
+    wide: Visit
+    narrow: Visit
 
 
-@dataclass(frozen=True)
-class Route:
-    """The modules of a network in the order in which a forward calls them.
+class SideBySide:
+    """Two networks on their way from layer to layer.
 
-    Attributes:
-        calls: How often each is called, by path.
-        follower: What reads the output of each as it is, if a single module does; by path.
-    """
-
-    calls: dict[str, int]
-    follower: dict[str, str]
-
-    @classmethod
-    def of(cls, network: nn.Module, inputs: Inputs, kinds: tuple[type[nn.Module], ...]) -> Route:
-        """Run a network once, in evaluation mode.
-
-        Args:
-            network: Not changed.
-            inputs: What to run it on.
-            kinds: Classes of the modules to note.
-
-        Returns:
-            The route.
-        """
-        calls: dict[str, int] = {}
-        follower: dict[str, str] = {}
-        made: dict[int, tuple[Tensor, str]] = {}
-
-        def note(path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-            def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-                calls[path] = calls.get(path, 0) + 1
-                if args and isinstance(args[0], Tensor) and id(args[0]) in made:
-                    follower[made[id(args[0])][1]] = path
-                if isinstance(output, Tensor):
-                    made[id(output)] = output, path
-
-            return hook
-
-        handles = [
-            module.register_forward_hook(note(path))
-            for path, module in network.named_modules()
-            if isinstance(module, kinds)
-        ]
-        try:
-            with torch.no_grad():
-                inputs.call(network)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return cls(calls, follower)
-
-    def norm_behind(self, path: str, network: nn.Module) -> Norm | None:
-        """Return the batch normalisation with statistics that reads a module's output, as it is.
-
-        None where it also reads other modules, or either is called more than once: such a norm is
-        corrected by itself.
-        """
-        follower = self.follower.get(path)
-        if follower is None or list(self.follower.values()).count(follower) > 1:
-            return None
-        norm = network.get_submodule(follower)
-        once = self.calls[path] == self.calls[follower] == 1
-        return norm if isinstance(norm, Norm) and norm.track_running_stats and once else None
-
-
-def visits(network: nn.Module, path: str, calls: int, inputs: Inputs) -> list[Visit]:
-    """Run a network as far as a module.
-
-    Args:
-        network: In evaluation mode; not changed.
-        path: Of the module.
-        calls: How often it is called.
-        inputs: What to run on.
-
-    Returns:
-        Its calls, in order.
-    """
-    found: list[Visit] = []
-
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        given = [*args, *kwargs.values()][0]
-        # What comes after may work in place.
-        made = output.clone() if len(found) + 1 < calls else output
-        found.append(Visit(given.detach(), made.detach()))
-        if len(found) == calls:
-            raise _Reached
-
-    handle = network.get_submodule(path).register_forward_hook(hook, with_kwargs=True)
-    try:
-        with torch.no_grad():
-            inputs.call(network)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
-    return found
-
-
-def pairs(
-    networks: Sequence[nn.Module], path: str, calls: int, batches: Sequence[Inputs]
-) -> Iterator[tuple[bool, Visit, Visit]]:
-    """Yield what two networks have at one module.
+    Where the inputs fit into memory together, both run once, and each layer is repaired before it
+    runs. Else, they run anew as far as every layer.
 
     Args:
         networks: The full and the narrow one, in evaluation mode.
-        path: Of the module, the same in both.
-        calls: How often it is called.
-        batches: What to run on, one after the other.
-
-    Yields:
-        Whether these inputs are held out (a quarter is), and a call of the module in each network.
+        routes: Of both.
+        batches: What to run on, see `joined`.
     """
-    for number, batch in enumerate(batches):
-        wide, narrow = (visits(network, path, calls, batch) for network in networks)
-        for first, second in zip(wide, narrow, strict=True):
-            size = first.given.shape[0]
-            apart = size - max(size // 4, 1) if size >= 4 else (0 if number % 4 == 3 else size)
-            for held_out, part in ((False, slice(0, apart)), (True, slice(apart, size))):
-                if part.start < part.stop:
-                    yield (
-                        held_out,
-                        Visit(first.given[part], first.made[part]),
-                        Visit(second.given[part], second.made[part]),
-                    )
+
+    def __init__(
+        self, networks: Sequence[nn.Module], routes: Sequence[Route], batches: Sequence[Inputs]
+    ) -> None:
+        self._networks, self._routes, self._batches = networks, routes, batches
+        self._runs = self._begun(batches[0]) if len(batches) == 1 else []
+
+    def __enter__(self) -> SideBySide:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        for run in self._runs:
+            run.close()
+
+    def at(self, path: str) -> Iterable[Pair]:
+        """Return what both have at a layer; the narrow one has not run it yet."""
+        if self._runs and self._routes[1].calls[path] == 1:
+            found = [run.reach(path) for run in self._runs]
+            if found[0] is not None and found[1] is not None:
+                return list(_apart(0, found[0], found[1]))
+        return _Repeated(self, path)
+
+    def anew(self, path: str) -> Iterator[Pair]:
+        """Run both as far as a layer, batch after batch."""
+        calls = self._routes[1].calls[path]
+        for number, batch in enumerate(self._batches):
+            if calls > 1:
+                found = [visits(network, path, calls, batch) for network in self._networks]
+            else:
+                found = []
+                for run in self._begun(batch):
+                    with closing(run):
+                        visit = run.reach(path)
+                    found.append([] if visit is None else [visit])
+            for wide, narrow in zip(*found, strict=True):
+                yield from _apart(number, wide, narrow)
+
+    def _begun(self, batch: Inputs) -> list[Run]:
+        return [
+            Run(
+                network,
+                batch,
+                after=after,
+                added={path: fate.added for path, fate in route.fates.items()},
+            )
+            for network, route, after in zip(
+                self._networks, self._routes, (True, False), strict=True
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class _Repeated(Iterable[Pair]):
+    """What both networks have at a layer, run anew whenever it is asked for."""
+
+    networks: SideBySide
+    path: str
+
+    def __iter__(self) -> Iterator[Pair]:
+        return self.networks.anew(self.path)
+
+
+def _apart(number: int, wide: Visit, narrow: Visit) -> Iterator[Pair]:
+    """Hold a quarter of the inputs out."""
+    size = wide.given.shape[0]
+    apart = size - max(size // 4, 1) if size >= 4 else (0 if number % 4 == 3 else size)
+    for held_out, which in ((False, slice(0, apart)), (True, slice(apart, size))):
+        if which.start < which.stop:
+            yield Pair(held_out, wide.part(which), narrow.part(which))
+
+
+def joined(batches: Sequence[Inputs], bytes_per_input: float) -> list[Inputs]:
+    """Put batches together that differ in nothing but their values, as far as memory allows.
+
+    Args:
+        batches: The inputs.
+        bytes_per_input: Size of the largest tensor that a pass makes of one input.
+
+    Returns:
+        As few batches as possible.
+    """
+    most = max(1, int(_MEMORY / (_ALIVE * max(bytes_per_input, 1))))
+    groups: list[list[Inputs]] = []
+    for batch in batches:
+        last = groups[-1] if groups else []
+        together = sum(each.batch or 0 for each in [*last, batch])
+        if last and _alike(last[0], batch) and together <= most:
+            last.append(batch)
+        else:
+            groups.append([batch])
+    return [_together(group) for group in groups]
+
+
+def _alike(one: Inputs, other: Inputs) -> bool:
+    (leaves, spec), (others, same) = (
+        tree_flatten((each.args, each.kwargs)) for each in (one, other)
+    )
+    if spec != same or one.method != other.method or one.batch is None or other.batch is None:
+        return False
+    return all(
+        a.shape[1:] == b.shape[1:] and a.dtype == b.dtype
+        if isinstance(a, Tensor) and isinstance(b, Tensor)
+        else a is b or (type(a) is type(b) and not isinstance(a, Tensor) and bool(a == b))
+        for a, b in zip(leaves, others, strict=True)
+    )
+
+
+def _together(group: Sequence[Inputs]) -> Inputs:
+    if len(group) == 1:
+        return group[0]
+    leaves = [tree_flatten((each.args, each.kwargs)) for each in group]
+    args, kwargs = tree_unflatten(
+        [
+            torch.cat(same) if isinstance(same[0], Tensor) else same[0]
+            for same in zip(*(found for found, _ in leaves), strict=True)
+        ],
+        leaves[0][1],
+    )
+    return replace(group[0], args=args, kwargs=kwargs)

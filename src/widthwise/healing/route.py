@@ -198,6 +198,6 @@ def _bounds(
         return 0.0, math.inf
     if func not in _CLAMPS or kwargs:
         return None
-    default: tuple[float | None, ...] = (-1.0, 1.0) if func in _CLAMPS[:2] else (None, None)
-    low, high = (*args[1:], *default[len(args) - 1 :])
+    default = (-1.0, 1.0) if func in _CLAMPS[:2] else (None, None)
+    low, high = [*args[1:], *default[len(args) - 1 :]][:2]
     return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))

@@ -21,6 +21,7 @@ ROWS = (
     {"shrinking"},
     {"healing"},
     {"search"},
+    {"compression"},
     {"methods"},
     {"widthwise"},  # the public names
     {"data", "export", "lightning", "models", "report", "runs", "tasks"},

@@ -5,6 +5,7 @@ Trace any PyTorch network, decide widths under a budget, rewrite it narrower, pr
 
 from widthwise import errors, methods, rewrites
 from widthwise._version import __version__
+from widthwise.compression import compress
 from widthwise.cost import Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.healing import HealReport, heal
@@ -27,6 +28,7 @@ __all__ = [
     "Proof",
     "__version__",
     "carry_optimizer",
+    "compress",
     "errors",
     "heal",
     "load",

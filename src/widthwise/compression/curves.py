@@ -1,0 +1,50 @@
+"""What narrowing an axis costs: measured at a few widths, and between them as a score has it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from widthwise.compression.record import Curve
+from widthwise.graph import Axis
+from widthwise.search.limits import Limits
+from widthwise.search.scores.reconstruction import Removal
+
+SHARES = (0.8, 0.5, 0.25)
+"""Of the units, those that are kept where the damage of an axis is measured."""
+
+
+def widths_measured(axis: Axis, limits: Limits) -> list[int]:
+    """Choose the widths at which the damage of an axis is measured, widest first."""
+    allowed = np.array(limits.widths(axis)[1:])
+    if not len(allowed):
+        return []
+    chosen = {int(allowed[np.abs(allowed - share * axis.width).argmin()]) for share in SHARES}
+    return sorted(chosen, reverse=True)
+
+
+def measured(removal: Removal, curve: Curve) -> Removal:
+    """Return a removal with the damage that was measured.
+
+    Between two widths damage grows as it was estimated, and behind the last as it did up to there.
+
+    Args:
+        removal: The order of the units, and an estimate.
+        curve: What was measured.
+
+    Returns:
+        The same order, with damage through the points of the curve, never falling.
+    """
+    estimate, width = removal.damage, len(removal.order)
+    # Without an estimate, damage is in proportion to the units.
+    estimate = estimate + 1e-9 * (estimate[-1] or 1.0) * np.arange(width + 1)
+    gone = [width - each for each in curve.widths]
+    known = np.maximum.accumulate(curve.damage)
+    damage = np.zeros(width + 1)
+    for first, last, low, high in zip(gone, gone[1:], known, known[1:], strict=False):
+        part = slice(first, last + 1)
+        share = (estimate[part] - estimate[first]) / (estimate[last] - estimate[first])
+        damage[part] = low + share * (high - low)
+    last = gone[-1]
+    if last:
+        damage[last:] = known[-1] * estimate[last:] / estimate[last]
+    return Removal(removal.order, np.maximum.accumulate(damage))

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
 from widthwise import errors
-from widthwise.compression.curves import measured, widths_measured
-from widthwise.compression.knapsack import least_damage
-from widthwise.compression.record import Compression, Curve, Trial
+from widthwise.compression.given import halves, read
+from widthwise.compression.record import Compression
 from widthwise.compression.stopping import Promise
-from widthwise.compression.trials import Measure, Trials
-from widthwise.cost import Budget, Macs
-from widthwise.graph import ChannelGraph, trace
+from widthwise.compression.trials import Measure
+from widthwise.compression.work import Progress, Work
+from widthwise.cost import Budget
+from widthwise.graph import trace
 from widthwise.healing import heal
-from widthwise.healing.pairs import joined
-from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
 from widthwise.search.limits import Limits
-from widthwise.search.planning import require_reachable, select
-from widthwise.search.scores import L1, Reconstruction, Uniform
-from widthwise.search.scores.reconstruction import Removal
+from widthwise.search.planning import require_reachable
 from widthwise.shrinking import shrink
-
-Progress = Callable[[int, int, str], object]
-"""Called with the number of the step, how many there are, and what it is."""
-
-_TRIAL_INPUTS = 256
-"""Inputs that a trial is healed on; the network in the end, on all."""
-_COMPARED = 512
-"""Inputs that plans are compared on, at most."""
 
 
 def compress(
@@ -146,11 +131,11 @@ def compressed(
     promise = None if stop_at is None else Promise.read(stop_at, measured=measure is not None)
     budgets = list(budget) if isinstance(budget, Sequence) else [b for b in [budget] if b]
     limits = Limits() if limits is None else limits
-    given = _read(model, batches)
+    given = read(model, batches)
     graph = trace(model, given[0].with_batch(1))
     require_reachable(graph, budgets, limits)
-    healed_on, compared_on = _halves(given)
-    work = _Work(model, graph, limits, healed_on, compared_on, measure, progress)
+    healed_on, compared_on = halves(given)
+    work = Work(model, graph, limits, healed_on, compared_on, measure, progress)
     removals, curves = work.removals()
     if promise is None:
         trials = work.compared(budgets, removals)
@@ -171,178 +156,3 @@ def compressed(
         measure=work.trials.full_measure,
         seconds=work.clock.seconds(),
     )
-
-
-class _Clock:
-    """How long each step took."""
-
-    def __init__(self) -> None:
-        self._starts: list[tuple[str, float]] = []
-
-    def begins(self, step: str) -> None:
-        self._starts.append((step, time.perf_counter()))
-
-    def seconds(self) -> dict[str, float]:
-        ends = [start for _, start in self._starts[1:]] + [time.perf_counter()]
-        return {step: end - start for (step, start), end in zip(self._starts, ends, strict=True)}
-
-
-class _Work:
-    """The steps of one compression."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        graph: ChannelGraph,
-        limits: Limits,
-        healed_on: Sequence[Inputs],
-        compared_on: Sequence[Inputs],
-        measure: Measure | None,
-        progress: Progress | None,
-    ) -> None:
-        self._graph, self._limits, self._healed_on = graph, limits, healed_on
-        self._progress = progress
-        self.clock = _Clock()
-        self.clock.begins("full network")
-        few = _first(healed_on, _TRIAL_INPUTS)
-        self.trials = Trials(model, few, compared_on, measure)
-        self._axes = [axis for axis in limits.axes(graph) if widths_measured(axis, limits)]
-        self._steps = 1 + sum(len(widths_measured(axis, limits)) for axis in self._axes) + 6
-        self._step = 0
-
-    def says(self, what: str) -> None:
-        if self._progress is not None:
-            self._progress(min(self._step, self._steps - 1), self._steps, what)
-        self._step += 1
-
-    def removals(self) -> tuple[dict[str, Removal], dict[str, Curve]]:
-        """Order the units of every axis, and measure what going costs."""
-        self.clock.begins("order of units")
-        self.says("order of units")
-        order = Reconstruction(self._healed_on).removals(self._graph)
-        self.clock.begins("curves")
-        curves: dict[str, Curve] = {}
-        for axis in self._axes:
-            widths, damage = [axis.width], [0.0]
-            for width in widths_measured(axis, self._limits):
-                self.says(f"{axis.name} at {width} of {axis.width}")
-                kept = self._graph.everything.copy()
-                gone = order[axis.name].order[: axis.width - width]
-                kept[axis.units.start + gone] = False
-                widths.append(width)
-                damage.append(self._trial("curve", kept, ()).damage)
-            curves[axis.name] = Curve(tuple(widths), tuple(damage))
-        found = {
-            name: measured(removal, curves[name]) if name in curves else removal
-            for name, removal in order.items()
-        }
-        self._estimated = order
-        return found, curves
-
-    def compared(self, budgets: Sequence[Budget], removals: Mapping[str, Removal]) -> list[Trial]:
-        """Measure whole plans, and return them best first."""
-        graph, limits = self._graph, self._limits
-        self.clock.begins("plans")
-        uniform = select(graph, Uniform()(graph), budgets, limits)
-        kept = {
-            "measured damage": least_damage(graph, removals, budgets, limits),
-            "estimated damage": least_damage(graph, self._estimated, budgets, limits),
-            "L1": select(graph, L1()(graph), budgets, limits),
-            "uniform": self._at_widths_of(uniform),
-        }
-        kept["widths of L1"] = self._at_widths_of(kept["L1"])
-        trials = []
-        for name, mask in kept.items():
-            self.says(f"plan by {name}")
-            trials.append(self._trial(name, mask, budgets))
-        return sorted(trials, key=lambda trial: trial.damage)
-
-    def smallest(self, promise: Promise, removals: Mapping[str, Removal]) -> list[Trial]:
-        """Halve what is left to decide until the smallest network that keeps a promise is found."""
-        self.clock.begins("plans")
-        kept: list[Trial] = []
-        low, high = 0.0, 1.0
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            try:
-                mask = least_damage(self._graph, removals, [Macs(middle)], self._limits)
-            except errors.BudgetError:
-                low = middle
-                continue
-            self.says(f"{middle:.1%} of the MACs")
-            trial = self._trial(f"{middle:.1%} of the MACs", mask, [Macs(middle)])
-            if promise.is_kept(trial, self.trials.full_measure):
-                kept.append(trial)
-                high = middle
-            else:
-                low = middle
-        if not kept:
-            raise errors.BudgetError(
-                f"No network narrower than the full one keeps `{promise.text}`.\n"
-                "Hint: promise less, or train the network on after the cut."
-            )
-        return kept[::-1]
-
-    def _at_widths_of(self, mask: np.ndarray) -> np.ndarray:
-        """Keep as many units of every axis as a mask does, but those that matter most."""
-        kept = self._graph.everything.copy()
-        for axis in self._axes:
-            gone = axis.width - int(mask[axis.units].sum())
-            kept[axis.units.start + self._estimated[axis.name].order[:gone]] = False
-        return kept
-
-    def _trial(self, name: str, kept: np.ndarray, budgets: Sequence[Budget]) -> Trial:
-        plan = Plan.of(self._graph, kept, budgets=budgets, method=f"compress, {name}")
-        return self.trials.of(name, plan)
-
-
-_HALVINGS = 7
-
-
-def _read(model: nn.Module, batches: Iterable[Any]) -> list[Inputs]:
-    parameter = next(model.parameters(), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-    given = [Inputs.of(batch).map(lambda tensor: tensor.to(device)) for batch in batches]
-    if not given:
-        raise errors.ConfigError(
-            "There are no batches to compress on.\n"
-            "Hint: pass a few hundred inputs, such as `[images[:512]]`; an iterator that has been "
-            "read is empty."
-        )
-    return joined(given, 1.0)
-
-
-def _halves(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
-    """Part the inputs in two: to heal on, and to compare on."""
-    pieces = [piece for batch in given for piece in _pieces(batch)]
-    if len(pieces) < 2:
-        raise errors.ConfigError(
-            f"There is one input to compress on: {given[0].describe()}.\n"
-            "Why: plans are compared on inputs that they were not healed on.\n"
-            "Hint: pass a few hundred."
-        )
-    half = len(pieces) // 2
-    return joined(pieces[:half], 1.0), _first(joined(pieces[half:], 1.0), _COMPARED)
-
-
-def _pieces(batch: Inputs) -> list[Inputs]:
-    size = batch.batch
-    if size is None or size < 2:
-        return [batch]
-    half = size // 2
-    return [batch.map(lambda t: t[:half]), batch.map(lambda t: t[half:])]
-
-
-def _first(batches: Sequence[Inputs], count: int) -> list[Inputs]:
-    """Return the first inputs of some batches."""
-    chosen: list[Inputs] = []
-    for batch in batches:
-        left = count - sum(each.batch or 1 for each in chosen)
-        if left <= 0:
-            break
-        size = batch.batch
-        if size is None or size <= left:
-            chosen.append(batch)
-        else:
-            chosen.append(batch.map(lambda t, left=left: t[:left]))
-    return chosen

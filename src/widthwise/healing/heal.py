@@ -90,6 +90,8 @@ def heal(
         healed: list[Healed] = []
         done: set[str] = set()
         together = joined(given, routes[0].bytes_per_input)
+        if len(together) < len(given) and not _runs(small, together[0]):
+            together = given
         with SideBySide((network, small), routes, together) as both:
             for number, path in enumerate(routes[1].calls):
                 if progress is not None:
@@ -148,6 +150,16 @@ def _route(network: nn.Module, inputs: Inputs) -> Route:
         return Route.of(network, inputs, KINDS)
     except Exception as error:
         raise errors.forward_failed(type(network).__name__, "", inputs.describe(), error) from error
+
+
+def _runs(network: nn.Module, inputs: Inputs) -> bool:
+    """Tell whether a network takes so many inputs at a time."""
+    try:
+        with torch.no_grad():
+            inputs.call(network)
+    except Exception:
+        return False
+    return True
 
 
 def _rows(graph: ChannelGraph, kept: np.ndarray, path: str) -> Tensor | None:

@@ -20,6 +20,7 @@ from widthwise.search.scores.readers import (
     channels,
     device_of,
     evaluating,
+    gradients_of,
     read_batches,
     readers_of,
     with_unread,
@@ -186,7 +187,7 @@ def _products(
                     "The loss does not depend on what the layers of the network read.\n"
                     "Hint: compute it from the outputs, without `detach()`, `no_grad` or `item()`."
                 )
-            gradients = torch.autograd.grad(loss, [zero for _, zero in given], allow_unused=True)
+            gradients = gradients_of(loss, [zero for _, zero in given])
     finally:
         for handle in handles:
             handle.remove()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +132,32 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def gradients_of(value: Tensor, zeros: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Return the gradients of a value by what was added; None where it does not depend on it.
+
+    Args:
+        value: A scalar.
+        zeros: What was added to activations.
+
+    Returns:
+        One gradient each.
+
+    Raises:
+        ConfigError: If PyTorch cannot compute them.
+    """
+    if not zeros or not value.requires_grad:
+        return [None] * len(zeros)
+    try:
+        return torch.autograd.grad(value, zeros, allow_unused=True)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"This score needs gradients, and they cannot be computed: {error}\n"
+            "Why: code of the network works in place on what its gradients are computed of; it "
+            "could not be trained either.\n"
+            "Hint: use a score that needs none, such as `Variance` or `L1`."
+        ) from error
 
 
 def channels(layer: nn.Module, x: Tensor) -> Tensor:

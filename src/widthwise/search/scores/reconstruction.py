@@ -20,6 +20,7 @@ from widthwise.search.scores.readers import (
     channels,
     device_of,
     evaluating,
+    gradients_of,
     read_batches,
     readers_of,
     watched,
@@ -144,11 +145,7 @@ class Reconstruction:
             for inputs in read_batches(self.batches, device_of(graph)):
                 zeros.clear()
                 drawn = probe(tensors_of(inputs.call(graph.model)), generator)
-                gradients: Iterable[Tensor | None] = [None] * len(zeros)
-                if drawn.requires_grad:
-                    gradients = torch.autograd.grad(
-                        drawn, [zero for _, zero in zeros], allow_unused=True
-                    )
+                gradients = gradients_of(drawn, [zero for _, zero in zeros])
                 for (path, zero), gradient in zip(zeros, gradients, strict=True):
                     by_place = channels(layers[path], zero if gradient is None else gradient)
                     seen[path].matters(by_place.detach(), inputs.batch or 1)

@@ -1,0 +1,89 @@
+"""Inputs to compress on: read, and parted into those to heal on and those to compare on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from widthwise import errors
+from widthwise.network.inputs import Inputs
+
+_COMPARED = 512
+"""Inputs that plans are compared on, at most."""
+
+
+def read(model: nn.Module, batches: Iterable[Any]) -> list[Inputs]:
+    """Read batches, and bring them to the device of a network.
+
+    Args:
+        model: The network.
+        batches: Inputs as its forward takes them.
+
+    Returns:
+        The inputs.
+
+    Raises:
+        ConfigError: If there are none, or one holds values that are not finite.
+    """
+    parameter = next(model.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    given = [Inputs.of(batch).map(lambda tensor: tensor.to(device)) for batch in batches]
+    if not given:
+        raise errors.ConfigError(
+            "There are no batches to compress on.\n"
+            "Hint: pass a few hundred inputs, such as `[images[:512]]`; an iterator that has been "
+            "read is empty."
+        )
+    for number, batch in enumerate(given):
+        for tensor in batch.tensors:
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise errors.ConfigError(
+                    f"Batch {number} holds values that are not finite: {batch.describe()}.\n"
+                    "Why: widths are decided by what the network makes of the batches."
+                )
+    return given
+
+
+def halves(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
+    """Part inputs in two: to heal on, and to compare on. Batches stay whole where there are two.
+
+    Args:
+        given: All inputs.
+
+    Returns:
+        One half, and of the other half as many as plans are compared on.
+
+    Raises:
+        ConfigError: If there is only one.
+    """
+    if len(given) > 1:
+        return list(given[::2]), first(given[1::2], _COMPARED)
+    (alone,) = given
+    size = alone.batch
+    if size is None or size < 2:
+        raise errors.ConfigError(
+            f"There is one input to compress on: {alone.describe()}.\n"
+            "Why: plans are compared on inputs that they were not healed on.\n"
+            "Hint: pass a few hundred."
+        )
+    half = size // 2
+    first_half, second_half = alone.map(lambda t: t[:half]), alone.map(lambda t: t[half:])
+    return [first_half], first([second_half], _COMPARED)
+
+
+def first(batches: Sequence[Inputs], count: int) -> list[Inputs]:
+    """Return the first batches that hold so many inputs; of one that holds more, a part."""
+    chosen: list[Inputs] = []
+    held = 0
+    for batch in batches:
+        if held >= count:
+            break
+        size = batch.batch
+        if size is not None and size > count:
+            batch = batch.map(lambda t: t[:count])
+        chosen.append(batch)
+        held += batch.batch or 1
+    return chosen

@@ -1,0 +1,203 @@
+"""The steps of a compression: order units, measure axes one by one, compare whole plans."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from torch import nn
+
+from widthwise import errors
+from widthwise.compression.curves import measured, widths_measured
+from widthwise.compression.given import first
+from widthwise.compression.knapsack import least_damage
+from widthwise.compression.record import Curve, Trial
+from widthwise.compression.stopping import Promise
+from widthwise.compression.trials import Measure, Trials
+from widthwise.cost import Budget, Macs
+from widthwise.graph import Axis, ChannelGraph
+from widthwise.network.inputs import Inputs
+from widthwise.plans import Plan
+from widthwise.search.limits import Limits
+from widthwise.search.planning import select
+from widthwise.search.scores import L1, Reconstruction, Uniform
+from widthwise.search.scores.reconstruction import Removal
+
+Progress = Callable[[int, int, str], object]
+"""Called with the number of the step, how many there are, and what it is."""
+
+_TRIAL_INPUTS = 256
+"""Inputs that a trial is healed on; the network in the end, on all."""
+_HALVINGS = 7
+_NOTCH = 1 / 8
+"""Share of an axis by which its width is changed to see what that costs in a plan."""
+_MOST = 3.0
+"""Factor by which one such look may change what is believed of an axis."""
+
+
+class Clock:
+    """How long each step took."""
+
+    def __init__(self) -> None:
+        self._starts: list[tuple[str, float]] = []
+
+    def begins(self, step: str) -> None:
+        self._starts.append((step, time.perf_counter()))
+
+    def seconds(self) -> dict[str, float]:
+        ends = [start for _, start in self._starts[1:]] + [time.perf_counter()]
+        return {step: end - start for (step, start), end in zip(self._starts, ends, strict=True)}
+
+
+class Work:
+    """The steps of one compression."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graph: ChannelGraph,
+        limits: Limits,
+        healed_on: Sequence[Inputs],
+        compared_on: Sequence[Inputs],
+        measure: Measure | None,
+        progress: Progress | None,
+    ) -> None:
+        self._graph, self._limits, self._healed_on = graph, limits, healed_on
+        self._progress = progress
+        self.clock = Clock()
+        self.clock.begins("full network")
+        few = first(healed_on, _TRIAL_INPUTS)
+        self.trials = Trials(model, few, compared_on, measure)
+        self._axes = [axis for axis in limits.axes(graph) if widths_measured(axis, limits)]
+        curves = sum(len(widths_measured(axis, limits)) for axis in self._axes)
+        self._steps = 1 + curves + 2 * len(self._axes) + 7
+        self._step = 0
+
+    def says(self, what: str) -> None:
+        if self._progress is not None:
+            self._progress(min(self._step, self._steps - 1), self._steps, what)
+        self._step += 1
+
+    def removals(self) -> tuple[dict[str, Removal], dict[str, Curve]]:
+        """Order the units of every axis, and measure what going costs."""
+        self.clock.begins("order of units")
+        self.says("order of units")
+        order = self._estimated = Reconstruction(self._healed_on).removals(self._graph)
+        self.clock.begins("curves")
+        curves: dict[str, Curve] = {}
+        for axis in self._axes:
+            widths, damage = [axis.width], [0.0]
+            for width in widths_measured(axis, self._limits):
+                self.says(f"{axis.name} at {width} of {axis.width}")
+                kept = self._narrowed(axis, width, self._graph.everything)
+                widths.append(width)
+                damage.append(self._trial("curve", kept, ()).damage)
+            curves[axis.name] = Curve(tuple(widths), tuple(damage))
+        found = {
+            name: measured(removal, curves[name]) if name in curves else removal
+            for name, removal in order.items()
+        }
+        return found, curves
+
+    def compared(self, budgets: Sequence[Budget], removals: Mapping[str, Removal]) -> list[Trial]:
+        """Measure whole plans, and return them best first."""
+        graph, limits = self._graph, self._limits
+        self.clock.begins("plans")
+        uniform = select(graph, Uniform()(graph), budgets, limits)
+        kept = {
+            "measured damage": least_damage(graph, removals, budgets, limits),
+            "estimated damage": least_damage(graph, self._estimated, budgets, limits),
+            "L1": select(graph, L1()(graph), budgets, limits),
+            "uniform": self._at_widths_of(uniform),
+        }
+        kept["widths of L1"] = self._at_widths_of(kept["L1"])
+        trials = []
+        for name, mask in kept.items():
+            self.says(f"plan by {name}")
+            trials.append(self._trial(name, mask, budgets))
+        again = self._in_place(removals, kept["measured damage"], trials[0].damage)
+        self.says("plan by damage in place")
+        mask = least_damage(graph, again, budgets, limits)
+        trials.append(self._trial("damage in place", mask, budgets))
+        return sorted(trials, key=lambda trial: trial.damage)
+
+    def _in_place(
+        self, removals: Mapping[str, Removal], mask: np.ndarray, damage: float
+    ) -> dict[str, Removal]:
+        """Correct what axes cost by what a little more or less of each costs within a plan.
+
+        Alone, an axis has neighbours that can make up for it; in a plan they are narrow themselves.
+
+        Args:
+            removals: What each axis costs alone.
+            mask: The plan.
+            damage: What it costs.
+
+        Returns:
+            What each axis costs, in proportion to each other.
+        """
+        self.clock.begins("curves in place")
+        factors: dict[str, float] = {}
+        for axis in self._axes:
+            width = int(mask[axis.units].sum())
+            allowed = np.array(self._limits.widths(axis))
+            notch = max(1.0, _NOTCH * axis.width)
+            believed, found = [], []
+            for wanted in (width - notch, width + notch):
+                near = int(allowed[np.abs(allowed - wanted).argmin()])
+                self.says(f"{axis.name} at {near} of {axis.width}, in the plan")
+                kept = self._narrowed(axis, near, mask)
+                found.append(damage if near == width else self._trial("curve", kept, ()).damage)
+                believed.append(float(removals[axis.name].damage[axis.width - near]))
+            expected = believed[0] - believed[1]
+            ratio = (found[0] - found[1]) / expected if expected > 0 else 1.0
+            factors[axis.name] = float(np.clip(ratio, 1 / _MOST, _MOST))
+        return {
+            name: Removal(removal.order, removal.damage * factors.get(name, 1.0))
+            for name, removal in removals.items()
+        }
+
+    def smallest(self, promise: Promise, removals: Mapping[str, Removal]) -> list[Trial]:
+        """Halve what is left to decide until the smallest network that keeps a promise is found."""
+        self.clock.begins("plans")
+        kept: list[Trial] = []
+        low, high = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            try:
+                mask = least_damage(self._graph, removals, [Macs(middle)], self._limits)
+            except errors.BudgetError:
+                low = middle
+                continue
+            self.says(f"{middle:.1%} of the MACs")
+            trial = self._trial(f"{middle:.1%} of the MACs", mask, [Macs(middle)])
+            if promise.is_kept(trial, self.trials.full_measure):
+                kept.append(trial)
+                high = middle
+            else:
+                low = middle
+        if not kept:
+            raise errors.BudgetError(
+                f"No network narrower than the full one keeps `{promise.text}`.\n"
+                "Hint: promise less, or train the network on after the cut."
+            )
+        return kept[::-1]
+
+    def _at_widths_of(self, mask: np.ndarray) -> np.ndarray:
+        """Keep as many units of every axis as a mask does, but those that matter most."""
+        kept = self._graph.everything
+        for axis in self._axes:
+            kept = self._narrowed(axis, int(mask[axis.units].sum()), kept)
+        return kept
+
+    def _narrowed(self, axis: Axis, width: int, mask: np.ndarray) -> np.ndarray:
+        """Return a mask with an axis at another width."""
+        kept = mask.copy()
+        kept[axis.units] = True
+        kept[axis.units.start + self._estimated[axis.name].order[: axis.width - width]] = False
+        return kept
+
+    def _trial(self, name: str, kept: np.ndarray, budgets: Sequence[Budget]) -> Trial:
+        plan = Plan.of(self._graph, kept, budgets=budgets, method=f"compress, {name}")
+        return self.trials.of(name, plan)

@@ -58,24 +58,40 @@ def _parser(scores: Sequence[str], budgets: Sequence[str]) -> argparse.ArgumentP
     parser = argparse.ArgumentParser(prog="widthwise plan", description=VERBS["plan"])
     add_model_arguments(parser)
     parser.add_argument("--score", choices=scores, default="l1", help="what goes first: low scores")
-
-    def budget(text: str) -> tuple[str, str]:
-        kind, equals, limit = text.partition("=")
-        if kind not in budgets or not equals or not limit:
-            raise argparse.ArgumentTypeError(
-                f"expected KIND=LIMIT such as macs=0.5, macs=300e6 or params=40%, with KIND one of "
-                f"{', '.join(budgets)}: got {text!r}"
-            )
-        return kind, limit
-
     parser.add_argument(
         "--budget",
         metavar="KIND=LIMIT",
-        type=budget,
+        type=budget_argument(budgets),
         action="append",
         required=True,
         help="macs=0.5, macs=50%%, macs=300e6, params=..., memory=...; several must all be met",
     )
+    add_limit_arguments(parser)
+    parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan as JSON")
+    return parser
+
+
+def budget_argument(kinds: Sequence[str]) -> Callable[[str], tuple[str, str]]:
+    """Return what reads ``KIND=LIMIT``."""
+
+    def budget(text: str) -> tuple[str, str]:
+        kind, equals, limit = text.partition("=")
+        if kind not in kinds or not equals or not limit:
+            raise argparse.ArgumentTypeError(
+                f"expected KIND=LIMIT such as macs=0.5, macs=300e6 or params=40%, with KIND one of "
+                f"{', '.join(kinds)}: got {text!r}"
+            )
+        return kind, limit
+
+    return budget
+
+
+def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add floors, alignment and choice of axes.
+
+    Args:
+        parser: Changed in place.
+    """
     parser.add_argument("--min-width", type=int, default=1, help="channels every axis keeps")
     parser.add_argument(
         "--round-to",
@@ -88,5 +104,3 @@ def _parser(scores: Sequence[str], budgets: Sequence[str]) -> argparse.ArgumentP
     parser.add_argument(
         "--exclude", metavar="GLOB", action="append", help="axes that match stay as they are"
     )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan as JSON")
-    return parser

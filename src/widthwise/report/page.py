@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 
@@ -132,14 +132,15 @@ def _result_row(record: RunRecord, place: int, arm: ArmResult) -> str:
 def _samples(record: RunRecord) -> str:
     if not record.samples:
         return ""
-    rows = "\n".join(f'<div class="samples">{_row(row)}</div>' for row in record.samples)
+    rows = "\n".join(f'<div class="samples">{picture_row(row)}</div>' for row in record.samples)
     return f"""<h2>Samples</h2>
 <p class="note">What the networks do with test items.</p>
 {rows}
 """
 
 
-def _row(row: list[Picture]) -> str:
+def picture_row(row: Sequence[Picture]) -> str:
+    """Compose pictures side by side."""
     return "".join(
         f'<div><img alt="{escape(picture.title)}" src="data:image/png;base64,'
         f'{base64.b64encode(picture.png).decode()}"><b>{escape(picture.title)}</b>'

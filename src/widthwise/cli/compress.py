@@ -1,0 +1,147 @@
+"""``widthwise compress MODEL --weights FILE --data FOLDER --budget macs=0.6``: cut and healed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from widthwise.cli import VERBS
+from widthwise.cli._model import add_model_arguments, build_model
+from widthwise.cli.plan import add_limit_arguments, budget_argument
+from widthwise.errors import ConfigError
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compress a trained network and write a folder with what came of it.
+
+    Args:
+        arguments: What follows the verb.
+
+    Returns:
+        Exit code.
+    """
+    from widthwise.cost import BUDGETS
+
+    given = _parser(list(BUDGETS)).parse_args(arguments)
+    out = given.out or Path(f"{Path(given.model.replace(':', '/')).name}-compressed")
+    if (out / "plan.json").exists() and not given.replace:
+        raise ConfigError(
+            f"`{out}` holds a network already.\nHint: give another --out, or --replace it."
+        )
+    if given.weights is None and not Path(given.model).is_dir():
+        raise ConfigError(
+            f"`{given.model}` would be compressed with fresh random weights.\n"
+            "Hint: give the trained ones with --weights FILE."
+        )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from widthwise.data.samples import samples_in
+    from widthwise.recipes.compression import Order, compress_into
+    from widthwise.search.limits import Limits
+
+    model, example = build_model(given.model, shape=given.input, weights=given.weights)
+    samples = samples_in(
+        given.data, shape=example.shape, count=given.images, mean=given.mean, std=given.std
+    )
+    order = Order(
+        model=given.model,
+        budgets=[BUDGETS[kind](limit) for kind, limit in given.budget or ()],
+        stop_at=given.stop_at,
+        limits=Limits(
+            min_width=given.min_width,
+            round_to=given.round_to,
+            include=given.include,
+            exclude=given.exclude,
+        ),
+    )
+    with Progress(
+        TextColumn("{task.description:<44}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ) as bars:
+        task = bars.add_task("trace", total=None)
+        results = compress_into(
+            out,
+            order,
+            model,
+            samples,
+            lambda done, total, what: bars.update(
+                task, description=what[:44], completed=done, total=total
+            ),
+        )
+        bars.update(task, description="done", completed=bars.tasks[0].total)
+    print(_summary(results))
+    print(f"\nSaved to {out}: plan.json, model.safetensors, results.json, report.html")
+    return 0
+
+
+def _summary(results: dict) -> str:  # type: ignore[type-arg]
+    macs, params, times = results["macs"], results["params"], results["milliseconds"]
+    lines = [
+        f"MACs        {macs['narrow']:,} of {macs['full']:,} ({macs['narrow'] / macs['full']:.1%})",
+        f"parameters  {params['narrow']:,} of {params['full']:,} "
+        f"({params['narrow'] / params['full']:.1%})",
+        f"latency     {times['narrow']:.2f} of {times['full']:.2f} ms (one image, PyTorch)",
+    ]
+    if times["narrow"] > times["full"]:
+        lines[-1] += "; the cut has made it slower"
+    judged = f"on {results['images']['judged']:,} images that nothing was decided on"
+    if results["agreement"] is not None:
+        lines.append(f"agreement   {results['agreement']:.1%} {judged}")
+    if results["accuracy"] is not None:
+        full, narrow = results["accuracy"]["full"], results["accuracy"]["narrow"]
+        lines.append(f"accuracy    {narrow:.1%}, full network {full:.1%}, {judged}")
+    return "\n".join(lines)
+
+
+def _parser(budgets: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="widthwise compress",
+        description=VERBS["compress"],
+        epilog="No labels and no training: widths are decided by what narrowing each layer costs, "
+        "measured on the images, and what is left is refitted layer by layer.",
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=Path,
+        required=True,
+        help="images like those of training, at any depth, or CIFAR-10; a folder per class gives "
+        "accuracy as well",
+    )
+    parser.add_argument(
+        "--images", metavar="N", type=int, default=1536, help="how many to use (default: 1536)"
+    )
+    goal = parser.add_mutually_exclusive_group(required=True)
+    goal.add_argument(
+        "--budget",
+        metavar="KIND=LIMIT",
+        type=budget_argument(budgets),
+        action="append",
+        help="macs=0.6, params=40%%, ...; several must all be met",
+    )
+    goal.add_argument(
+        "--stop-at",
+        metavar="PROMISE",
+        help="the smallest network that keeps a promise: 'agreement>=0.95'",
+    )
+    parser.add_argument("--mean", metavar="R,G,B", type=_numbers, help="of values from 0 to 1")
+    parser.add_argument("--std", metavar="R,G,B", type=_numbers, help="their deviations")
+    add_limit_arguments(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="a folder (default: MODEL-compressed)"
+    )
+    parser.add_argument("--replace", action="store_true", help="write over what DIR holds")
+    return parser
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers such as 0.5,0.5,0.5: {text!r}"
+        ) from error

@@ -1,0 +1,136 @@
+"""A few images of somebody's folder, as inputs for a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from widthwise.data.arrays import Images
+from widthwise.data.cifar import load_cifar10
+from widthwise.data.decoding import IMAGENET_MEAN, IMAGENET_STD, FileItems, OnDemandSplit, mode_of
+from widthwise.data.photographs import SUFFIXES
+from widthwise.data.source import Source
+from widthwise.errors import ConfigError, DataError
+
+_CIFAR = ("cifar-10-batches-bin", "cifar-10-batches-py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Images, and what they show where folders say so.
+
+    Attributes:
+        images: Raw values, uint8. Shape ``[n, c, h, w]``.
+        labels: Class numbers, int64, shape ``[n]``; None where nothing is known of them.
+        classes: Names of the classes.
+        mean: Of the values, 0 to 255, per channel, as the network was trained with.
+        std: Their deviations.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.images)
+
+    def inputs(self, numbers: slice) -> Tensor:
+        """Scale some of the images as the network was trained with; float32."""
+        mean, std = (torch.tensor(each).reshape(1, -1, 1, 1) for each in (self.mean, self.std))
+        return (self.images[numbers].float() - mean) / std
+
+
+def samples_in(
+    folder: Path,
+    *,
+    shape: Sequence[int],
+    count: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Samples:
+    """Read images, spread evenly over a folder.
+
+    Args:
+        folder: Images at any depth, or CIFAR-10. Where there is nothing but a folder per class,
+            classes are numbered in the order of their names.
+        shape: Of one input, ``(1, c, h, w)`` with h equal to w.
+        count: How many images, at most.
+        mean: Of values from 0 to 1, per channel; those of ImageNet by default, of CIFAR-10 for
+            CIFAR-10, and 0.5 for grey images.
+        std: Their deviations; 0.25 for grey images.
+
+    Returns:
+        The images, cut to the middle square and resized, those of one class not in a row.
+
+    Raises:
+        DataError: If there are no images, or one cannot be read.
+        ConfigError: If inputs are no square images, or there is not one mean per channel.
+    """
+    if len(shape) != 4 or shape[2] != shape[3] or shape[1] not in (1, 3):
+        raise ConfigError(
+            f"Inputs of shape {list(shape)} are not made of images here: expected 1,C,H,H with one "
+            "or three channels.\nHint: call `widthwise.compress` with batches of your own."
+        )
+    data: Images
+    if any((folder / name).is_dir() for name in _CIFAR):
+        cifar = load_cifar10(Source(folder=folder))
+        data, classes = cifar.train, cifar.classes
+        known = cifar.mean, cifar.std
+        labelled = True
+    else:
+        files, classes = _files(folder)
+        labelled = bool(classes)
+        data = OnDemandSplit(
+            items=FileItems(files=files, mode=mode_of(shape[1])),
+            classes=max(len(classes), 1),
+            mode=mode_of(shape[1]),
+            size=shape[2],
+        )
+        known = (IMAGENET_MEAN, IMAGENET_STD) if shape[1] == 3 else ((127.5,), (63.75,))
+    count = min(count, len(data))
+    chosen = torch.linspace(0, len(data) - 1, count).round().long()
+    # Whatever is in a row in the folder is spread, the same way every time.
+    chosen = chosen[torch.randperm(count, generator=torch.Generator().manual_seed(0))]
+    images, labels = data.batch(chosen.tolist(), seed=None)
+    scaled = [
+        default if given is None else tuple(255 * each for each in given)
+        for given, default in zip((mean, std), known, strict=True)
+    ]
+    if list(images.shape[1:]) != list(shape[1:]) or any(len(e) != shape[1] for e in scaled):
+        raise ConfigError(
+            f"Images of shape {list(images.shape[1:])} with {len(scaled[0])} means and "
+            f"{len(scaled[1])} deviations do not fit inputs of shape {list(shape)}.\n"
+            "Hint: set --input, --mean and --std as the network was trained."
+        )
+    return Samples(
+        images=images,
+        labels=labels if labelled else None,
+        classes=classes,
+        mean=scaled[0],
+        std=scaled[1],
+    )
+
+
+def _files(folder: Path) -> tuple[tuple[tuple[Path, int], ...], tuple[str, ...]]:
+    """Find image files, with class numbers where every one is in a folder of its class."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        state = "has no images" if folder.is_dir() else "is not a folder"
+        raise DataError(
+            f"`{folder.absolute()}` {state}.\n"
+            f"Hint: give a folder of images like those of training ({', '.join(SUFFIXES)}), or one "
+            "that holds CIFAR-10."
+        )
+    tops = [path.relative_to(folder).parts for path in paths]
+    classes = tuple(sorted({parts[0] for parts in tops}))
+    if len(classes) < 2 or any(len(parts) < 2 for parts in tops):
+        return tuple((path, 0) for path in paths), ()
+    numbers = {name: number for number, name in enumerate(classes)}
+    return tuple((p, numbers[parts[0]]) for p, parts in zip(paths, tops, strict=True)), classes

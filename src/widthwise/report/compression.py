@@ -86,7 +86,8 @@ far its outputs are from those of the full network: nats of divergence for score
 {_trials(results)}
 <h2>What was lost where</h2>
 <p class="note">Error of what comes out of each layer, relative to its deviation in the full
-network, on inputs that nothing was fitted to: right after the cut and healed.</p>
+network, on inputs that nothing was fitted to: before and after it was fitted itself, when all in
+front of it had been.</p>
 {_layers(results)}
 {_answers(changed)}</main>
 </body>
@@ -152,7 +153,7 @@ def _layers(results: Mapping[str, Any]) -> str:
         f"<td>{_share(layer['after'])}</td><td>{escape(layer['what'])}</td></tr>"
         for layer in results["layers"]
     )
-    return _table(("Layer", "Right after", "Healed", "Fitted"), rows)
+    return _table(("Layer", "Before", "After", "Fitted"), rows)
 
 
 def _table(titles: Sequence[str], rows: str) -> str:

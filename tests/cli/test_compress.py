@@ -1,0 +1,104 @@
+"""``widthwise compress``: the folder it leaves, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import widthwise as ww
+from widthwise.cli import main
+from widthwise.models import resolve
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Weights of a small network, and a folder of images in ten classes."""
+    folder = tmp_path_factory.mktemp("material")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(resolve("widthwise/resnet14").build().state_dict(), folder / "weights.pt")
+    generator = np.random.default_rng(0)
+    for number in range(10):
+        place = folder / "images" / f"kind{number}"
+        place.mkdir(parents=True)
+        for image in range(3):
+            values = generator.integers(0, 255, (32, 32, 3), np.uint8)
+            Image.fromarray(values).save(place / f"{image}.png")
+    return folder / "weights.pt", folder / "images"
+
+
+def test_a_folder_with_everything(
+    material: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The network loads by its folder, as a MODEL and in Python; the page tells what was lost."""
+    weights, images = material
+    out = tmp_path / "small"
+    command = ["compress", "widthwise/resnet14", "--weights", str(weights), "--data", str(images)]
+    command += ["--budget", "macs=0.6", "--exclude", "layer1.*", "--out", str(out)]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    assert results["images"] == {"used": 20, "judged": 10}
+    assert results["macs"]["narrow"] <= 0.6 * results["macs"]["full"]
+    assert set(results["accuracy"]) == {"full", "narrow"}
+    assert f"agreement   {results['agreement']:.1%}" in said and "accuracy" in said
+    plan = ww.Plan.load(out / "plan.json")
+    assert plan.macs() == results["macs"]["narrow"]
+    assert all(plan.widths[name] == 16 for name in plan.widths if name.startswith("layer1."))
+    small = resolve(str(out)).build().eval()
+    again = ww.load(out, resolve("widthwise/resnet14").build).eval()
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(small(x), again(x))
+    page = (out / "report.html").read_text()
+    assert "Width of every layer" in page and "Plans that were compared" in page
+    assert f"{results['agreement']:.1%}" in page
+    assert (out / "figures" / "widths.png").is_file()
+    changed = round((1 - results["agreement"]) * 10)
+    assert page.count("data:image/png;base64,") == changed
+
+    assert main(command) == 2
+    assert "holds a network already" in capsys.readouterr().err
+    assert main([*command, "--replace"]) == 0
+
+
+def test_a_promise_in_the_place_of_a_budget(
+    material: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of the two is needed, and not both."""
+    weights, images = material
+    command = ["compress", "widthwise/resnet14", "--weights", str(weights), "--data", str(images)]
+    command += ["--out", str(tmp_path / "small")]
+    assert main([*command, "--stop-at", "agreement>=0.5"]) == 0
+    for extra in ([], ["--budget", "macs=0.5", "--stop-at", "agreement>=0.5"]):
+        with pytest.raises(SystemExit):
+            main([*command, *extra])
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--budget", "macs=0.5"], "fresh random weights"),
+        (["--budget", "macs=0.5", "--weights", "WEIGHTS", "--images", "2"], "There are 2 images"),
+        (["--stop-at", "lots", "--weights", "WEIGHTS"], "no promise"),
+    ],
+)
+def test_what_is_refused(
+    arguments: list[str],
+    says: str,
+    material: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before anything is written."""
+    weights, images = material
+    given = [str(weights) if word == "WEIGHTS" else word for word in arguments]
+    command = ["compress", "widthwise/resnet14", "--data", str(images), *given]
+    assert main([*command, "--out", str(tmp_path / "small")]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "small").exists()

@@ -22,6 +22,7 @@ NAMES = {
     "Proof",
     "__version__",
     "carry_optimizer",
+    "compress",
     "errors",
     "heal",
     "load",

@@ -276,13 +276,13 @@ def test_inputs_are_parted_once_and_for_all() -> None:
     """Every input is in one half; those of two shapes are in both; a single batch is parted."""
     x = torch.arange(20.0).reshape(10, 2)
     other = torch.zeros(6, 3)
-    first, second = halves(read(nn.Linear(2, 1), [x[:4], x[4:], other, other]))
+    first, second = halves(read(nn.Linear(2, 1), [x[:4], x[4:], other, other]), 512)
     assert [each.batch for each in first] == [4, 6]
     assert [each.batch for each in second] == [6, 6]
-    first, second = halves(read(nn.Linear(2, 1), [x]))
+    first, second = halves(read(nn.Linear(2, 1), [x]), 512)
     assert torch.equal(torch.cat([first[0].tensors[0], second[0].tensors[0]]), x)
     many = read(nn.Linear(2, 1), [torch.zeros(1500, 2)])
-    assert [sum(each.batch or 0 for each in half) for half in halves(many)] == [750, 512]
+    assert [sum(each.batch or 0 for each in half) for half in halves(many, 512)] == [750, 512]
 
 
 @every_case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -102,6 +104,7 @@ def test_a_linear_layer_is_the_least_squares_optimum() -> None:
 )
 def test_patches_are_what_a_convolution_reads(groups: int, options: dict[str, Any]) -> None:
     """The weights times the patches are the outputs at the same places."""
+    from widthwise.healing.product import product_of
     from widthwise.healing.rows import rows_made, rows_read
 
     torch.manual_seed(0)
@@ -109,7 +112,10 @@ def test_patches_are_what_a_convolution_reads(groups: int, options: dict[str, An
     x = torch.randn(2, 4, 13, 11)
     with torch.no_grad():
         made = layer(x)
-        patches, targets = rows_read(layer, x, made.shape, 64), rows_made(layer, made, 64)
+        patches, targets = (
+            rows_read(layer, product_of(layer, x), made.shape, 64),
+            rows_made(layer, made, 64),
+        )
         made = patches @ layer.weight.reshape(groups, 8 // groups, -1).transpose(1, 2)
         if layer.bias is not None:
             made += layer.bias.reshape(groups, 1, -1)
@@ -119,6 +125,7 @@ def test_patches_are_what_a_convolution_reads(groups: int, options: dict[str, An
 @pytest.mark.parametrize("mode", ["zeros", "circular"])
 def test_patches_of_a_sequence(mode: str) -> None:
     """The same in one dimension, with a stride."""
+    from widthwise.healing.product import product_of
     from widthwise.healing.rows import rows_made, rows_read
 
     torch.manual_seed(0)
@@ -126,7 +133,10 @@ def test_patches_of_a_sequence(mode: str) -> None:
     x = torch.randn(2, 4, 21)
     with torch.no_grad():
         made = layer(x)
-        patches, targets = rows_read(layer, x, made.shape, 64), rows_made(layer, made, 64)
+        patches, targets = (
+            rows_read(layer, product_of(layer, x), made.shape, 64),
+            rows_made(layer, made, 64),
+        )
         made = patches @ layer.weight.reshape(1, 6, -1).transpose(1, 2) + layer.bias
     assert torch.allclose(made, targets, atol=1e-5)
 
@@ -147,6 +157,102 @@ class Awkward(nn.Module):
             except Exception:
                 x = x * 0
         return self.head(x)
+
+
+class PaddedByItself(nn.Conv2d):
+    """A convolution that pads more on one side, as TensorFlow does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad, and multiply."""
+        x = F.pad(x, (0, 1, 0, 1))
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose weights are standardised when it is called."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise, and multiply."""
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, weight, self.bias)
+
+
+class Shifted(nn.Conv2d):
+    """A convolution that adds something of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply, and add."""
+        return super().forward(x) + 1.0
+
+
+class Scaled(nn.Linear):
+    """A linear layer that scales what it makes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply, and scale."""
+        return 2.0 * super().forward(x)
+
+
+def test_what_a_layer_with_its_own_forward_multiplies_is_found() -> None:
+    """Patches of a layer that pads by itself are of what it has padded."""
+    from widthwise.healing.product import product_of
+    from widthwise.healing.rows import rows_made, rows_read
+
+    torch.manual_seed(0)
+    for layer in (PaddedByItself(4, 6, 3, stride=2), PaddedByItself(4, 6, 3, padding=1)):
+        x = torch.randn(2, 4, 12, 12)
+        with torch.no_grad():
+            made = layer(x)
+            product = product_of(layer, x)
+            assert product is not None
+            patches = rows_read(layer, product, made.shape, 64)
+            found = patches @ layer.weight.reshape(1, 6, -1).transpose(1, 2) + layer.bias
+        assert torch.allclose(found, rows_made(layer, made, 64), atol=1e-5)
+    assert product_of(Shifted(4, 6, 3), x) is None
+    assert product_of(Scaled(4, 6), torch.randn(3, 4)) is None
+
+
+@pytest.mark.parametrize(
+    ("reader", "heals"),
+    [
+        (PaddedByItself(8, 4, 3), True),
+        (Standardised(8, 4, 3), False),
+        (Shifted(8, 4, 3), False),
+    ],
+)
+def test_layers_with_their_own_forward(reader: nn.Module, heals: bool) -> None:
+    """What multiplies the weights that it holds heals; what computes more is left, and said."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), copy.deepcopy(reader)).eval()
+    small, plan, _ = cut(model, images(1), 0.6)
+    before = copy.deepcopy(small[2].state_dict())
+    report = ww.heal(small, model, plan, [images(64)])
+    layer = report.layers[1]
+    if heals:
+        assert layer.what == "weights"
+        assert layer.after < 0.95 * layer.before
+    else:
+        assert layer.what == "nothing: does more than multiply its weights"
+        assert all(torch.equal(before[name], each) for name, each in small[2].state_dict().items())
+
+
+def test_only_some_layers_are_repaired() -> None:
+    """Those that are named, with their norms; everything else stays as it was."""
+    torch.manual_seed(0)
+    model = with_statistics(Trained())
+    small, plan, _ = cut(model, images(1), 0.5)
+    before = {name: tensor.clone() for name, tensor in small.state_dict().items()}
+    report = ww.heal(small, model, plan, [images(64)])
+    paths = [layer.path for layer in report.layers if layer.what == "weights"]
+    again = ww.shrink(model, plan, verify=False)
+    assert [
+        each.path for each in ww.heal(again, model, plan, [images(64)], layers=paths[:1]).layers
+    ] == paths[:1]
+    changed = {
+        name for name, tensor in again.state_dict().items() if not torch.equal(before[name], tensor)
+    }
+    assert f"{paths[0]}.weight" in changed
+    assert not any(name.startswith(path) for name in changed for path in paths[1:])
 
 
 def test_layers_called_by_keyword_and_twice() -> None:
@@ -396,11 +502,35 @@ def test_passes_that_begin_anew_find_the_same(monkeypatch: pytest.MonkeyPatch) -
     again = ww.shrink(model, plan, verify=False)
     # A quarter of each batch is held out; of one batch, the same inputs either way.
     ww.heal(healed, model, plan, [images(64)])
-    module = importlib.import_module("widthwise.healing.heal")
+    module = importlib.import_module("widthwise.healing.pairs")
     monkeypatch.setattr(module, "joined", lambda batches, _: [*batches, *batches])
     ww.heal(again, model, plan, [images(64)])
     for name, tensor in healed.state_dict().items():
         assert torch.allclose(tensor, again.state_dict()[name], atol=1e-4), name
+
+
+class Fours(nn.Module):
+    """Takes four images at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fold the images of a batch into one, and back."""
+        x = torch.relu(self.first(x.reshape(4, 3, 8, 8)))
+        return self.second(x)
+
+
+def test_a_network_of_one_batch_size_heals() -> None:
+    """Batches that cannot be put together are run one by one, and every layer is repaired."""
+    torch.manual_seed(0)
+    model = Fours().eval()
+    batches = [images(4, seed) for seed in range(16)]
+    small, plan, _ = cut(model, images(4), 0.6)
+    report = ww.heal(small, model, plan, batches)
+    assert report.layers[1].what == "weights"
+    assert report.layers[1].after < 0.99 * report.layers[1].before
 
 
 def test_batches_are_joined_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from widthwise import errors
+from widthwise.compression.effort import Effort
 from widthwise.compression.given import halves, read
 from widthwise.compression.record import Compression
 from widthwise.compression.stopping import Promise
@@ -134,8 +135,9 @@ def compressed(
     given = read(model, batches)
     graph = trace(model, given[0].with_batch(1))
     require_reachable(graph, budgets, limits)
-    healed_on, compared_on = halves(given)
-    work = Work(model, graph, limits, healed_on, compared_on, measure, progress)
+    effort = Effort.of(graph.macs())
+    healed_on, compared_on = halves(given, effort.compared_on)
+    work = Work(model, graph, limits, effort, healed_on, compared_on, measure, progress)
     removals, curves = work.removals()
     if promise is None:
         trials = work.compared(budgets, removals)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from widthwise.compression.record import Curve
-from widthwise.graph import Axis
+from widthwise.graph import Axis, ChannelGraph
+from widthwise.healing.repairs import NORMS
 from widthwise.search.limits import Limits
+from widthwise.search.scores.readers import readers_of
 from widthwise.search.scores.reconstruction import Removal
 
 SHARES = (0.8, 0.5, 0.25)
@@ -20,6 +22,25 @@ def widths_measured(axis: Axis, limits: Limits) -> list[int]:
         return []
     chosen = {int(allowed[np.abs(allowed - share * axis.width).argmin()]) for share in SHARES}
     return sorted(chosen, reverse=True)
+
+
+def reading(graph: ChannelGraph, axis: Axis) -> set[str]:
+    """Find the layers that can make up for units of an axis: those that read or normalise them.
+
+    Args:
+        graph: The network.
+        axis: The axis.
+
+    Returns:
+        Their paths.
+    """
+    inside = range(axis.units.start, axis.units.stop)
+    found = {reader.path for reader in readers_of(graph) if np.isin(reader.units, inside).any()}
+    for path, module in graph.model.named_modules():
+        slots = graph.slots.get(f"{path}.weight", (None,))
+        if isinstance(module, NORMS) and slots[0] is not None and np.isin(slots[0], inside).any():
+            found.add(path)
+    return found
 
 
 def measured(removal: Removal, curve: Curve) -> Removal:

@@ -11,9 +11,6 @@ from torch import nn
 from widthwise import errors
 from widthwise.network.inputs import Inputs
 
-_COMPARED = 512
-"""Inputs that plans are compared on, at most."""
-
 
 def read(model: nn.Module, batches: Iterable[Any]) -> list[Inputs]:
     """Read batches, and bring them to the device of a network.
@@ -47,20 +44,21 @@ def read(model: nn.Module, batches: Iterable[Any]) -> list[Inputs]:
     return given
 
 
-def halves(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
+def halves(given: Sequence[Inputs], compared: int) -> tuple[list[Inputs], list[Inputs]]:
     """Part inputs in two: to heal on, and to compare on. Batches stay whole where there are two.
 
     Args:
         given: All inputs.
+        compared: How many plans are compared on, at most.
 
     Returns:
-        One half, and of the other half as many as plans are compared on.
+        One half, and as many of the other.
 
     Raises:
         ConfigError: If there is only one.
     """
     if len(given) > 1:
-        return list(given[::2]), first(given[1::2], _COMPARED)
+        return list(given[::2]), first(given[1::2], compared)
     (alone,) = given
     size = alone.batch
     if size is None or size < 2:
@@ -71,19 +69,22 @@ def halves(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
         )
     half = size // 2
     first_half, second_half = alone.map(lambda t: t[:half]), alone.map(lambda t: t[half:])
-    return [first_half], first([second_half], _COMPARED)
+    return [first_half], first([second_half], compared)
 
 
 def first(batches: Sequence[Inputs], count: int) -> list[Inputs]:
-    """Return the first batches that hold so many inputs; of one that holds more, a part."""
+    """Return the first batches that hold so many inputs, the last of them cut."""
     chosen: list[Inputs] = []
-    held = 0
     for batch in batches:
-        if held >= count:
-            break
-        size = batch.batch
-        if size is not None and size > count:
-            batch = batch.map(lambda t: t[:count])
+        size = batch.batch or 1
+        if size > count and batch.batch is not None:
+            batch = _part(batch, count)
         chosen.append(batch)
-        held += batch.batch or 1
+        count -= size
+        if count <= 0:
+            break
     return chosen
+
+
+def _part(batch: Inputs, count: int) -> Inputs:
+    return batch.map(lambda t: t[:count])

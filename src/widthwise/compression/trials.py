@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +43,13 @@ class Trials:
         self._full = [self._outputs(model, batch) for batch in compared_on]
         self.full_measure = None if measure is None else self._measured(model, measure)
 
-    def of(self, name: str, plan: Plan) -> Trial:
+    def of(self, name: str, plan: Plan, layers: Collection[str] | None = None) -> Trial:
         """Measure a plan.
 
         Args:
             name: How it was decided.
             plan: Made from the graph of the network.
+            layers: Which to heal; all by default.
 
         Returns:
             What was measured.
@@ -57,7 +58,7 @@ class Trials:
             SearchError: If the measure is not a number.
         """
         small = shrink(self._model, plan, verify=False)
-        heal(small, self._model, plan, self._healed_on)
+        heal(small, self._model, plan, self._healed_on, layers=layers)
         total, alike, items = 0.0, 0.0, 0
         answers = True
         for batch, full in zip(self._compared_on, self._full, strict=True):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from torch import nn
 
 from widthwise import errors
-from widthwise.compression.curves import measured, widths_measured
+from widthwise.compression.curves import measured, reading, widths_measured
+from widthwise.compression.effort import Effort
 from widthwise.compression.given import first
 from widthwise.compression.knapsack import least_damage
 from widthwise.compression.record import Curve, Trial
@@ -27,8 +28,6 @@ from widthwise.search.scores.reconstruction import Removal
 Progress = Callable[[int, int, str], object]
 """Called with the number of the step, how many there are, and what it is."""
 
-_TRIAL_INPUTS = 256
-"""Inputs that a trial is healed on; the network in the end, on all."""
 _HALVINGS = 7
 _NOTCH = 1 / 8
 """Share of an axis by which its width is changed to see what that costs in a plan."""
@@ -58,20 +57,21 @@ class Work:
         model: nn.Module,
         graph: ChannelGraph,
         limits: Limits,
+        effort: Effort,
         healed_on: Sequence[Inputs],
         compared_on: Sequence[Inputs],
         measure: Measure | None,
         progress: Progress | None,
     ) -> None:
         self._graph, self._limits, self._healed_on = graph, limits, healed_on
-        self._progress = progress
+        self._progress, self._effort = progress, effort
         self.clock = Clock()
         self.clock.begins("full network")
-        few = first(healed_on, _TRIAL_INPUTS)
+        few = first(healed_on, effort.healed_on)
         self.trials = Trials(model, few, compared_on, measure)
         self._axes = [axis for axis in limits.axes(graph) if widths_measured(axis, limits)]
         curves = sum(len(widths_measured(axis, limits)) for axis in self._axes)
-        self._steps = 1 + curves + 2 * len(self._axes) + 7
+        self._steps = 1 + curves + (2 * len(self._axes) + 1 if effort.whole else 0) + 6
         self._step = 0
 
     def says(self, what: str) -> None:
@@ -88,11 +88,12 @@ class Work:
         curves: dict[str, Curve] = {}
         for axis in self._axes:
             widths, damage = [axis.width], [0.0]
+            readers = None if self._effort.whole else reading(self._graph, axis)
             for width in widths_measured(axis, self._limits):
                 self.says(f"{axis.name} at {width} of {axis.width}")
                 kept = self._narrowed(axis, width, self._graph.everything)
                 widths.append(width)
-                damage.append(self._trial("curve", kept, ()).damage)
+                damage.append(self._trial("curve", kept, (), readers).damage)
             curves[axis.name] = Curve(tuple(widths), tuple(damage))
         found = {
             name: measured(removal, curves[name]) if name in curves else removal
@@ -116,10 +117,11 @@ class Work:
         for name, mask in kept.items():
             self.says(f"plan by {name}")
             trials.append(self._trial(name, mask, budgets))
-        again = self._in_place(removals, kept["measured damage"], trials[0].damage)
-        self.says("plan by damage in place")
-        mask = least_damage(graph, again, budgets, limits)
-        trials.append(self._trial("damage in place", mask, budgets))
+        if self._effort.whole:
+            again = self._in_place(removals, kept["measured damage"], trials[0].damage)
+            self.says("plan by damage in place")
+            mask = least_damage(graph, again, budgets, limits)
+            trials.append(self._trial("damage in place", mask, budgets))
         return sorted(trials, key=lambda trial: trial.damage)
 
     def _in_place(
@@ -198,6 +200,12 @@ class Work:
         kept[axis.units.start + self._estimated[axis.name].order[: axis.width - width]] = False
         return kept
 
-    def _trial(self, name: str, kept: np.ndarray, budgets: Sequence[Budget]) -> Trial:
+    def _trial(
+        self,
+        name: str,
+        kept: np.ndarray,
+        budgets: Sequence[Budget],
+        layers: Collection[str] | None = None,
+    ) -> Trial:
         plan = Plan.of(self._graph, kept, budgets=budgets, method=f"compress, {name}")
-        return self.trials.of(name, plan)
+        return self.trials.of(name, plan, layers)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from widthwise import errors
 from widthwise.graph import ChannelGraph
-from widthwise.healing.pairs import Pair, SideBySide, joined
+from widthwise.healing.pairs import Pair, SideBySide
+from widthwise.healing.product import CONVOLUTIONS, product_of
 from widthwise.healing.repairs import KINDS, Repair, repair_of
 from widthwise.healing.report import Healed, HealReport
 from widthwise.healing.route import Fate, Norm, Route
-from widthwise.healing.rows import CONVOLUTIONS
+from widthwise.healing.weights import Weights
 from widthwise.network.inputs import Inputs
 from widthwise.network.outside import outside_kept
 from widthwise.plans import Plan
@@ -36,6 +37,7 @@ def heal(
     plan: Plan,
     batches: Iterable[Any],
     *,
+    layers: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> HealReport:
     """Repair a narrow network from a few hundred inputs, without labels and without training.
@@ -60,6 +62,8 @@ def heal(
         plan: How it was cut.
         batches: Inputs as `forward` takes them (tensors, tuples or dicts, a batch each), like those
             that the network was trained on; no labels. A few hundred in all are enough.
+        layers: Paths of the layers to repair, with the batch normalisations behind them; all by
+            default.
         progress: Called before each layer.
 
     Returns:
@@ -89,13 +93,11 @@ def heal(
         routes = [_route(each, given[0]) for each in (network, small)]
         healed: list[Healed] = []
         done: set[str] = set()
-        together = joined(given, routes[0].bytes_per_input)
-        if len(together) < len(given) and not _runs(small, together[0]):
-            together = given
-        with SideBySide((network, small), routes, together) as both:
-            for number, path in enumerate(routes[1].calls):
+        with SideBySide((network, small), routes, given) as both:
+            paths = [path for path in routes[1].calls if layers is None or path in layers]
+            for number, path in enumerate(paths):
                 if progress is not None:
-                    progress(number, len(routes[1].calls), path)
+                    progress(number, len(paths), path)
                 if path in done:
                     continue
                 fate = routes[1].fates.get(path, Fate())
@@ -146,20 +148,13 @@ def _require_cut(small: nn.Module, graph: ChannelGraph, kept: np.ndarray) -> Non
 
 
 def _route(network: nn.Module, inputs: Inputs) -> Route:
+    # Two tell the way as well as many; but a network may take no other number than it is given.
+    with suppress(Exception):
+        return Route.of(network, inputs.with_batch(2), KINDS)
     try:
         return Route.of(network, inputs, KINDS)
     except Exception as error:
         raise errors.forward_failed(type(network).__name__, "", inputs.describe(), error) from error
-
-
-def _runs(network: nn.Module, inputs: Inputs) -> bool:
-    """Tell whether a network takes so many inputs at a time."""
-    try:
-        with torch.no_grad():
-            inputs.call(network)
-    except Exception:
-        return False
-    return True
 
 
 def _rows(graph: ChannelGraph, kept: np.ndarray, path: str) -> Tensor | None:
@@ -185,6 +180,8 @@ def _healed(path: str, repair: Repair, kept: Tensor | None, both: SideBySide) ->
         return Healed(path, "nothing: what it is applied to are channels", _NAN, _NAN)
     if _same(first.wide.given, first.narrow.given) and _same(first.wide.added, first.narrow.added):
         return Healed(path, _SAME, _NAN, _NAN)
+    if isinstance(repair, Weights) and not _is_plain(repair.layer, first.narrow.given):
+        return Healed(path, "nothing: does more than multiply its weights", _NAN, _NAN)
     found = repair.apply(pairs, kept.to(first.narrow.given.device))
     if found is None:
         return Healed(path, "nothing: too few inputs to hold some out", _NAN, _NAN)
@@ -195,6 +192,13 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
     if one is None or other is None:
         return True
     return one.shape == other.shape and torch.equal(one, other)
+
+
+def _is_plain(layer: nn.Module, given: Tensor) -> bool:
+    """Tell whether a layer does nothing but multiply the weights that it holds."""
+    product = product_of(layer, given[:1])
+    weight = layer.get_parameter("weight")
+    return product is not None and product.weight.data_ptr() == weight.data_ptr()
 
 
 def _comparable(layer: nn.Module, pair: Pair) -> bool:

@@ -10,6 +10,8 @@ from torch import Tensor
 RIDGES = (1e-8, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Weights of the prior, the weights as they are, in units of the mean square of the inputs."""
 _EPS = 1e-5
+_NOTHING = 1e-13
+"""Of the variance: an error of rounding, which no fit can mend."""
 
 
 class Moments:
@@ -158,6 +160,8 @@ def best(
     """
     before = held_out.error(prior, importance)
     chosen, least = prior, before
+    if before <= _NOTHING * held_out.spread(importance):
+        return prior, before, before
     matched = train.matched(prior)
     for candidate in (matched, *(fitted(train, matched, ridge) for ridge in RIDGES)):
         error = held_out.error(candidate, importance)

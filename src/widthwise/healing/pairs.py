@@ -33,20 +33,21 @@ class Pair:
 class SideBySide:
     """Two networks on their way from layer to layer.
 
-    Where the inputs fit into memory together, both run once, and each layer is repaired before it
-    runs. Else, they run anew as far as every layer.
+    Where the inputs fit into memory together, and the networks take so many at a time, both run
+    once, and each layer is repaired before it runs. Else, they run anew as far as every layer.
 
     Args:
         networks: The full and the narrow one, in evaluation mode.
         routes: Of both.
-        batches: What to run on, see `joined`.
+        batches: What to run on.
     """
 
     def __init__(
         self, networks: Sequence[nn.Module], routes: Sequence[Route], batches: Sequence[Inputs]
     ) -> None:
         self._networks, self._routes, self._batches = networks, routes, batches
-        self._runs = self._begun(batches[0]) if len(batches) == 1 else []
+        together = joined(batches, routes[0].bytes_per_input)
+        self._runs = self._begun(together[0]) if len(together) == 1 else []
 
     def __enter__(self) -> SideBySide:
         return self
@@ -54,13 +55,24 @@ class SideBySide:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for run in self._runs:
             run.close()
+        self._runs = []
 
     def at(self, path: str) -> Iterable[Pair]:
         """Return what both have at a layer; the narrow one has not run it yet."""
         if self._runs and self._routes[1].calls[path] == 1:
-            found = [run.reach(path) for run in self._runs]
+            try:
+                found = [run.reach(path) for run in self._runs]
+            except Exception:
+                if len(self._batches) == 1:
+                    raise
+                # Not so many at a time.
+                self._close()
+                return _Repeated(self, path)
             if found[0] is not None and found[1] is not None:
                 return list(_apart(0, found[0], found[1]))
         return _Repeated(self, path)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from widthwise.healing.moments import Affine, Moments, best
 from widthwise.healing.pairs import Pair
+from widthwise.healing.product import CONVOLUTIONS
 from widthwise.healing.route import Fate, Norm
-from widthwise.healing.rows import CONVOLUTIONS
 from widthwise.healing.weights import Weights
 
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
-KINDS = (*CONVOLUTIONS, nn.Linear, Norm, *_NORMS)
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+KINDS = (*CONVOLUTIONS, nn.Linear, Norm, *NORMS)
 """The layers that can be repaired."""
 _NOTHING = float("nan"), float("nan")
 
@@ -118,6 +118,6 @@ def repair_of(layer: nn.Module, norm: Norm | None, fate: Fate, inputs: int) -> R
     """
     if isinstance(layer, Norm):
         return Statistics(layer)
-    if isinstance(layer, _NORMS):
+    if isinstance(layer, NORMS):
         return ScaleAndShift(layer)
     return Weights(layer, norm, fate.clip, inputs)

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+from widthwise.healing.product import CONVOLUTIONS, Product, as_maps
 
 
-def rows_read(layer: nn.Module, given: Tensor, made: torch.Size, most: int) -> Tensor:
+def rows_read(layer: nn.Module, product: Product, made: torch.Size, most: int) -> Tensor:
     """Return what outputs are computed of.
 
     Args:
         layer: Convolution or linear layer.
-        given: What it reads.
+        product: What it multiplies.
         made: Shape of its outputs.
         most: Places of a map that are looked at, of each image.
 
     Returns:
         Shape ``[groups, rows, numbers that an output is computed of]``.
     """
+    x = product.x
     if isinstance(layer, nn.Linear):
-        return given.reshape(1, -1, given.shape[-1])
+        return x.reshape(1, -1, x.shape[-1])
     assert isinstance(layer, CONVOLUTIONS)
-    x = _as_maps(layer, given)
     size = torch.Size([1, made[-1]]) if isinstance(layer, nn.Conv1d) else made[-2:]
-    pad = list(layer._reversed_padding_repeated_twice)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = F.pad(x, pad + [0, 0] * (4 - len(pad) // 2 - 2), mode) if any(pad) else x
-    kernel, stride, dilation = (
-        (1, *each) if len(each) == 1 else tuple(each)
-        for each in (layer.kernel_size, layer.stride, layer.dilation)
-    )
+    kernel = (1, *layer.weight.shape[2:])[-2:]
     places = _places(size[0] * size[1], most).to(x.device)
-    rows, columns = places // size[1] * stride[0], places % size[1] * stride[1]
+    rows, columns = places // size[1] * product.stride[0], places % size[1] * product.stride[1]
     taps = [
-        x[:, :, rows + i * dilation[0], columns + j * dilation[1]]
+        x[:, :, rows + i * product.dilation[0], columns + j * product.dilation[1]]
         for i in range(kernel[0])
         for j in range(kernel[1])
     ]
@@ -59,16 +52,10 @@ def rows_made(layer: nn.Module, made: Tensor, most: int) -> Tensor:
     if isinstance(layer, nn.Linear):
         return made.reshape(1, -1, made.shape[-1])
     assert isinstance(layer, CONVOLUTIONS)
-    y = _as_maps(layer, made)
+    y = as_maps(layer, made)
     y = y.flatten(2)
     chosen = y[..., _places(y.shape[2], most).to(y.device)]
     return chosen.unflatten(1, (layer.groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
-
-
-def _as_maps(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
-    """Return ``[n, channels, height, width]``, of one image and of sequences too."""
-    x = x.unsqueeze(0) if x.dim() == layer.weight.dim() - 1 else x
-    return x.unsqueeze(2) if isinstance(layer, nn.Conv1d) else x
 
 
 def _places(count: int, most: int) -> Tensor:

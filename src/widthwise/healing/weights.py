@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from widthwise.healing.moments import Affine, Moments, best
 from widthwise.healing.pairs import Pair
+from widthwise.healing.product import product_of
 from widthwise.healing.route import Norm
 from widthwise.healing.rows import rows_made, rows_read
 
@@ -23,6 +24,8 @@ _LARGEST = 6_000
 """Most inputs of an output that are fitted together: the memory grows with their square."""
 _AT_ONCE = 32_000_000
 """Numbers that are read at a time."""
+_KEPT = 200_000_000
+"""Numbers that are kept; of more, fewer places of a map are looked at, or all is read anew."""
 _ROUNDS = 2
 """How often targets beyond the bounds of a clip are moved to where the outputs are."""
 _BLIND = 1e-3
@@ -78,7 +81,8 @@ class Weights:
         """
         prior = self._as_it_is()
         sums = {held_out: Moments(constant=prior.bias is not None) for held_out in (False, True)}
-        for rows in self._rows(pairs, kept):
+        every = _Read(self, pairs, kept)
+        for rows in every:
             sums[rows.held_out].add(rows.x, rows.y)
         if not sums[False].count or not sums[True].count:
             return None
@@ -86,7 +90,7 @@ class Weights:
         chosen, before, after = best(sums[False], sums[True], prior, importance)
         spread = sums[True].spread(importance)
         if self.clip is not None:
-            chosen, (before, after, spread) = self._clipped(pairs, kept, sums, [prior, chosen])
+            chosen, (before, after, spread) = self._clipped(every, sums, [prior, chosen])
         self._become(chosen)
         return (before / (spread or 1.0)) ** 0.5, (after / (spread or 1.0)) ** 0.5
 
@@ -139,24 +143,24 @@ class Weights:
     def _per_output(self, values: Tensor) -> Tensor:
         return values.float().reshape(getattr(self.layer, "groups", 1), 1, -1)
 
-    def _rows(self, pairs: Iterable[Pair], kept: Tensor) -> Iterator[_Rows]:
-        reads = self.layer.get_parameter("weight")[0].numel()
+    def rows(self, pairs: Iterable[Pair], kept: Tensor) -> Iterator[_Rows]:
+        """Read what the layer reads, and what it should put out."""
+        weight = self.layer.get_parameter("weight")
+        reads, groups = weight[0].numel(), getattr(self.layer, "groups", 1)
         wanted = max(_ROWS, _ROWS_PER_INPUT * reads)
-        places = min(_PLACES, math.ceil(wanted / self.inputs))
-        groups = getattr(self.layer, "groups", 1)
+        most = max(1, _KEPT // (reads * groups * self.inputs))
+        places = min(_PLACES, math.ceil(wanted / self.inputs), most)
         size = max(1, _AT_ONCE // (reads * groups * places))
-        dim = (
-            -1
-            if isinstance(self.layer, nn.Linear)
-            else 1 - self.layer.get_parameter("weight").dim()
-        )
+        dim = -1 if isinstance(self.layer, nn.Linear) else 1 - weight.dim()
         for pair in pairs:
             for start in range(0, pair.wide.given.shape[0], size):
                 which = slice(start, start + size)
                 wide, narrow = pair.wide.part(which), pair.narrow.part(which)
                 assert wide.made is not None
                 made = wide.made.index_select(dim, kept)
-                x = rows_read(self.layer, narrow.given, made.shape, places)
+                product = product_of(self.layer, narrow.given)
+                assert product is not None, "asked before"
+                x = rows_read(self.layer, product, made.shape, places)
                 y = rows_made(self.layer, made, places)
                 added: Tensor | float = 0.0
                 if wide.added is not None and narrow.added is not None:
@@ -169,17 +173,15 @@ class Weights:
 
     def _clipped(
         self,
-        pairs: Iterable[Pair],
-        kept: Tensor,
+        every: Iterable[_Rows],
         sums: Mapping[bool, Moments],
         layers: Sequence[Affine],
     ) -> tuple[Affine, tuple[float, float, float]]:
         """Fit again, to what is left of the targets when all beyond the bounds is one.
 
         Args:
-            pairs: Of the calls.
-            kept: Which of the full network's outputs the layer has.
-            sums: Of what it reads.
+            every: What it reads.
+            sums: Of that.
             layers: The layer as it is, and as fitted to all.
 
         Returns:
@@ -187,14 +189,14 @@ class Weights:
             best, and the variance there.
         """
         importance = self._gain[:, 0].square().double()
-        *errors, spread = self._errors(pairs, kept, layers)
+        *errors, spread = self._errors(every, layers)
         chosen, least = min(zip(layers, errors, strict=True), key=lambda found: found[1])
         for _ in range(_ROUNDS):
             moved = {held_out: found.without_targets() for held_out, found in sums.items()}
-            for rows in self._rows(pairs, kept):
+            for rows in every:
                 moved[rows.held_out].add_targets(rows.x, self._moved(rows, chosen))
             candidate, _, _ = best(moved[False], moved[True], chosen, importance)
-            error, _ = self._errors(pairs, kept, [candidate])
+            error, _ = self._errors(every, [candidate])
             if error >= least:
                 break
             chosen, least = candidate, error
@@ -214,13 +216,15 @@ class Weights:
         """Return what comes of outputs in front of the clip."""
         return y.float() * self._gain + self._shift + added
 
-    def _errors(self, pairs: Iterable[Pair], kept: Tensor, layers: Sequence[Affine]) -> list[float]:
+    def _errors(self, every: Iterable[_Rows], layers: Sequence[Affine]) -> list[float]:
         """Return the mean square error of layers behind the clip, then the variance there."""
         assert self.clip is not None
         low, high = self.clip
         count, first, second = 0, torch.zeros(()), torch.zeros(())
         missed = [0.0] * len(layers)
-        for rows in self._rows((pair for pair in pairs if pair.held_out), kept):
+        for rows in every:
+            if not rows.held_out:
+                continue
             target = self._behind(rows.y, rows.added).clamp(low, high)
             count += target.shape[1]
             first = first + target.sum(1).double()
@@ -230,6 +234,29 @@ class Weights:
                 missed[number] += float((found - target).square().mean((0, 2)).sum())
         variance = (second / count - (first / count).square()).clamp_min(0).mean()
         return [*(each / count for each in missed), float(variance)]
+
+
+class _Read(Iterable[_Rows]):
+    """The rows of a layer: kept, or read anew whenever they are asked for where they are many."""
+
+    def __init__(self, layer: Weights, pairs: Iterable[Pair], kept: Tensor) -> None:
+        self._arguments = layer, pairs, kept
+        self._known: list[_Rows] | None = None
+
+    def __iter__(self) -> Iterator[_Rows]:
+        if self._known is not None:
+            yield from self._known
+            return
+        layer, pairs, kept = self._arguments
+        known: list[_Rows] = []
+        numbers = 0
+        for rows in layer.rows(pairs, kept):
+            numbers += rows.x.numel()
+            if numbers <= 2 * _KEPT:
+                known.append(rows)
+            yield rows
+        if numbers <= 2 * _KEPT:
+            self._known = known
 
 
 def _made(layer: Affine, x: Tensor) -> Tensor:

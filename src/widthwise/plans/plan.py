@@ -20,6 +20,7 @@ from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
 from widthwise.network.spec import unknown_in
 from widthwise.plans import file
+from widthwise.plans.adopting import mask_of
 from widthwise.plans.axis import AxisPlan
 from widthwise.rewrites import Rewrite
 
@@ -142,6 +143,26 @@ class Plan:
             stale=graph.stale(kept),
             graph=graph,
         )
+
+    @classmethod
+    def from_state_dict(cls, graph: ChannelGraph, state_dict: Mapping[str, torch.Tensor]) -> Plan:
+        """Adopt the widths of a checkpoint that was cut elsewhere.
+
+        ``shrink(model, plan)`` then makes a network that loads the checkpoint. Which units it has
+        kept is not in a checkpoint, so the plan names the first of each axis: the weights come from
+        the checkpoint, not from the full network.
+
+        Args:
+            graph: The network it was cut from.
+            state_dict: The checkpoint; only names and shapes are read.
+
+        Returns:
+            The plan. Where several widths give these shapes, the widest.
+
+        Raises:
+            PlanError: If no widths do.
+        """
+        return cls.of(graph, mask_of(graph, state_dict), method="adopted from a checkpoint")
 
     @property
     def widths(self) -> dict[str, int]:

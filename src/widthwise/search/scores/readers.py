@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from widthwise.errors import ConfigError
 from widthwise.graph import ChannelGraph
-from widthwise.healing.rows import CONVOLUTIONS
+from widthwise.healing.product import CONVOLUTIONS
 from widthwise.network.inputs import Inputs
 from widthwise.search.scores.base import group_norms
 

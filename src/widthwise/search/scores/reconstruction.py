@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from widthwise.graph import Axis, ChannelGraph
+from widthwise.healing.product import product_of
 from widthwise.healing.rows import rows_read
 from widthwise.network.outputs import tensors_of
 from widthwise.search.distance import probe
@@ -160,12 +161,17 @@ class _Seen:
         self._x: Tensor = torch.zeros(())
         self._xx: Tensor = torch.zeros(())
         self._squares: Tensor = torch.zeros(())
+        self.weight: Tensor = torch.zeros(())
 
     def add(self, reader: Reader, given: Tensor, made: torch.Size) -> None:
         """Add what it reads."""
-        reads = reader.weight[0].numel()
-        least, most, product = _PLACES
-        rows = rows_read(reader.layer, given, made, min(most, max(least, product // reads)))[0]
+        product = product_of(reader.layer, given)
+        if product is None:
+            return
+        self.weight = product.weight.detach()
+        reads = self.weight[0].numel()
+        least, most, together = _PLACES
+        rows = rows_read(reader.layer, product, made, min(most, max(least, together // reads)))[0]
         rows = rows.float()
         self.count += len(rows)
         self._x = self._x + rows.sum(0).double()
@@ -240,7 +246,7 @@ def _part(reader: Reader, axis: Axis, seen: _Seen) -> _Part | _Apart | None:
     inside = np.flatnonzero((reader.units >= axis.units.start) & (reader.units < axis.units.stop))
     if not len(inside) or not seen.count or not seen.items:
         return None
-    weight = reader.weight.double().flatten(2 if reader.weight.dim() > 2 else 1)
+    weight = seen.weight.double().flatten(2 if seen.weight.dim() > 2 else 1)
     weight = weight * seen.importance.sqrt().reshape(-1, *[1] * (weight.dim() - 1))
     taps = weight[0, 0].numel()
     flat, moments = weight.flatten(1), seen.moments

@@ -1,16 +1,20 @@
 """Cut trained networks and heal them: accuracy right after, with BatchNorm estimated anew, healed.
 
-    python benchmarks/healing.py --parents DIR --data DIR [--keep 0.7 0.5 0.3]
+    python benchmarks/healing.py --parents DIR --data DIR [--networks resnet20-0 ...] [--keep 0.5]
 
-The parents come from `parents.py`. 1,024 training images without labels; no training; accuracy on
-the 10,000 test images, on which nothing is chosen. Writes results/healing.json.
+The parents come from `parents.py`. 1,024 training images without labels (the score `Taylor` alone
+reads labels); no training, except where `--epochs` asks for some after the cut, on the training
+images that no plan was compared on. Accuracy on the 10,000 test images, on which nothing is chosen.
+Adds rows to results/healing.json; a row that is there is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +22,22 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 import widthwise as ww
-from harness import write
-from parents import accuracy, normalised
+from harness import RESULTS, write
+from parents import HELD_OUT, accuracy, fit, normalised
+from widthwise.compression.compress import compressed
+from widthwise.data.arrays import ImageClasses
 from widthwise.data.cifar import load_cifar10
 from widthwise.data.source import Source
 from widthwise.models import resolve
 
 INPUTS, BATCH = 1_024, 128
-SCORES = {"l1": ww.scores.L1(), "uniform": ww.scores.Uniform()}
+PEAK = 0.05
+"""Learning rate after a cut: an eighth of what the parents were trained with."""
+
+Batches = Sequence[Tensor]
 
 
 def parent(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -38,8 +48,9 @@ def parent(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         return network.eval(), json.loads(file.metadata()["facts"])
 
 
-def estimated_anew(network: nn.Module, batches: list[Tensor]) -> None:
-    """Replace the statistics of batch normalisations by those of some batches."""
+def estimated_anew(network: nn.Module, batches: Batches) -> nn.Module:
+    """Return a copy with the statistics of batch normalisations replaced by those of batches."""
+    network = copy.deepcopy(network)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
@@ -48,50 +59,90 @@ def estimated_anew(network: nn.Module, batches: list[Tensor]) -> None:
     with torch.no_grad():
         for batch in batches:
             network(batch)
-    network.eval()
+    return network.eval()
+
+
+def scores(batches: Batches, labels: Tensor) -> dict[str, Callable[[], Any]]:
+    """Return the scores that decide widths in one shot."""
+    pairs = list(zip(batches, labels.split(BATCH), strict=True))
+    return {
+        "uniform": ww.scores.Uniform,
+        "L1": ww.scores.L1,
+        "Taylor": lambda: ww.scores.Taylor(loss=functional.cross_entropy, batches=pairs),
+        "Reconstruction": lambda: ww.scores.Reconstruction(batches),
+    }
+
+
+def measured(
+    network: nn.Module,
+    arm: str,
+    keep: float,
+    batches: Batches,
+    data: ImageClasses,
+    epochs: Sequence[int],
+) -> dict[str, Any]:
+    """Cut a network by one arm, and measure what is left of it step by step."""
+
+    def tested(each: nn.Module) -> float:
+        return round(accuracy(each, data.test.images, data.test.labels, data), 2)
+
+    start = time.perf_counter()
+    if arm == "compress":
+        found = compressed(network, batches, budget=ww.Macs(keep))
+        plan, healed = found.plan, found.network
+        small = ww.shrink(network, plan)
+        row: dict[str, Any] = {"chosen": found.trials[0].name}
+    else:
+        graph = ww.trace(network, batches[0][:1])
+        score = scores(batches, data.train.labels[:INPUTS])[arm]()
+        plan = ww.plan(graph, score=score, budget=ww.Macs(keep), round_to=1)
+        small = ww.shrink(network, plan)
+        healed = copy.deepcopy(small)
+        ww.heal(healed, network, plan, batches)
+        row = {}
+    row |= {
+        "macs": round(plan.macs() / plan.full_macs, 4),
+        "seconds": round(time.perf_counter() - start, 1),
+        "right after": tested(small),
+        "batchnorm": tested(estimated_anew(small, batches)),
+        "healed": tested(healed),
+    }
+    for count in epochs:
+        trained = copy.deepcopy(healed)
+        fit(trained, data, epochs=count, seed=0, peak=PEAK)
+        row[f"{count} epochs"] = tested(trained)
+    return row
 
 
 def main() -> None:
-    """Cut, heal and measure every parent."""
+    """Cut, heal and measure every parent that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parents", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--networks", nargs="*")
     parser.add_argument("--keep", type=float, nargs="+", default=[0.7, 0.5, 0.3])
+    arms = ["uniform", "L1", "Taylor", "Reconstruction", "compress"]
+    parser.add_argument("--arms", nargs="+", choices=arms, default=arms)
+    parser.add_argument("--epochs", type=int, nargs="*", default=[])
     given = parser.parse_args()
     data = load_cifar10(Source(folder=given.data))
-    batches = [
-        normalised(data.train.images[start : start + BATCH], data)
-        for start in range(0, INPUTS, BATCH)
-    ]
-
-    def measured(network: nn.Module) -> float:
-        return round(accuracy(network, data.test.images, data.test.labels, data), 2)
-
-    rows = []
-    for path in sorted(given.parents.glob("*.safetensors")):
-        network, facts = parent(path)
-        graph = ww.trace(network, torch.zeros(1, 3, 32, 32))
+    assert len(data.train.images) - HELD_OUT > INPUTS
+    batches = list(normalised(data.train.images[:INPUTS], data).split(BATCH))
+    path = RESULTS / "healing.json"
+    rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
+    for weights in sorted(given.parents.glob("*.safetensors")):
+        if given.networks and weights.stem not in given.networks:
+            continue
+        network, facts = parent(weights)
         for keep in given.keep:
-            for name, score in SCORES.items():
-                plan = ww.plan(graph, score=score, budget=ww.Macs(keep), round_to=1)
-                again = ww.shrink(network, plan)
-                estimated_anew(again, batches)
-                small = ww.shrink(network, plan)
-                row = {
-                    "network": path.stem,
-                    "full": round(facts["test"], 2),
-                    "widths by": name,
-                    "macs": round(plan.macs() / plan.full_macs, 4),
-                    "right after": measured(small),
-                    "batchnorm": measured(again),
-                }
-                start = time.perf_counter()
-                ww.heal(small, network, plan, batches)
-                row |= {
-                    "heal_s": round(time.perf_counter() - start, 1),
-                    "healed": measured(small),
-                }
-                rows.append(row)
+            for arm in given.arms:
+                key = {"network": weights.stem, "budget": keep, "widths by": arm}
+                wanted = {"healed", *(f"{count} epochs" for count in given.epochs)}
+                if any(key.items() <= row.items() and wanted <= row.keys() for row in rows):
+                    continue
+                row = key | {"full": round(facts["test"], 2)}
+                row |= measured(network, arm, keep, batches, data, given.epochs)
+                rows = [each for each in rows if not key.items() <= each.items()] + [row]
                 print(row, flush=True)
                 write("healing", {"inputs": INPUTS, "rows": rows})
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -52,35 +54,45 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor, data: ImageClas
     return 100 * right / len(images)
 
 
-def rate(step: int, steps: int) -> float:
+def rate(step: int, steps: int, peak: float) -> float:
     """Compute the learning rate: up to the peak in a straight line, and down to zero."""
     up = WARM_UP * steps
-    return PEAK * min(step / up, (steps - step) / (steps - up))
+    return peak * min(step / up, (steps - step) / (steps - up))
 
 
-def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> None:
-    """Train one network from where it stands."""
-    path = out / f"{name}-{seed}.safetensors"
-    if path.exists():
-        return
-    torch.manual_seed(seed)
-    network = resolve(f"widthwise/{name}").build().to(memory_format=torch.channels_last)
+def fit(
+    network: nn.Module,
+    data: ImageClasses,
+    *,
+    epochs: int,
+    seed: int,
+    peak: float = PEAK,
+    state: dict[str, Any] | None = None,
+    after: Callable[[dict[str, Any]], object] = lambda state: None,
+) -> None:
+    """Train a network on all training images but those that are held out.
+
+    Args:
+        network: Trained in place.
+        data: CIFAR-10.
+        epochs: How many in all.
+        seed: Of order and augmentation.
+        peak: Largest learning rate.
+        state: What `after` was given last, to go on from there.
+        after: Called after each epoch, with the state.
+    """
+    network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=PEAK, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY
+        network.parameters(), lr=peak, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY
     )
-    half_way = path.with_suffix(".pt")
-    first = 0
-    if half_way.exists():
-        state = torch.load(half_way)
+    if state is not None:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        first = state["epoch"]
     compiled = torch.compile(network)
     images = data.train.images[:-HELD_OUT]
     labels = data.train.labels[:-HELD_OUT]
     per_epoch = len(images) // BATCH
-    for epoch in range(first, epochs):
-        start = time.perf_counter()
+    for epoch in range(0 if state is None else state["epoch"], epochs):
         network.train()
         order = torch.randperm(
             len(images), generator=torch.Generator().manual_seed(derived_seed(seed, epoch))
@@ -89,7 +101,7 @@ def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> N
             drawn = derived_seed(seed, epoch, number)
             batch = random_flip(random_shift(images[chosen], pixels=4, seed=drawn), seed=drawn + 1)
             for group in optimizer.param_groups:
-                group["lr"] = rate(epoch * per_epoch + number + 1, epochs * per_epoch + 1)
+                group["lr"] = rate(epoch * per_epoch + number + 1, epochs * per_epoch + 1, peak)
             with torch.autocast("cpu", torch.bfloat16):
                 scores = compiled(normalised(batch, data))
             loss = functional.cross_entropy(
@@ -98,14 +110,33 @@ def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> N
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        state = {
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "epoch": epoch + 1,
-        }
+        after(
+            {
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "epoch": epoch + 1,
+            }
+        )
+
+
+def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> None:
+    """Train one network from where it stands."""
+    path = out / f"{name}-{seed}.safetensors"
+    if path.exists():
+        return
+    torch.manual_seed(seed)
+    network = resolve(f"widthwise/{name}").build()
+    half_way = path.with_suffix(".pt")
+    start = time.perf_counter()
+
+    def save(state: dict[str, Any]) -> None:
         torch.save(state, half_way.with_suffix(".tmp"))
         half_way.with_suffix(".tmp").replace(half_way)
-        print(f"{name} {seed} epoch {epoch + 1} {time.perf_counter() - start:.0f} s", flush=True)
+        seconds = time.perf_counter() - start
+        print(f"{name} {seed}: {state['epoch']} epochs, {seconds:.0f} s", flush=True)
+
+    state = torch.load(half_way) if half_way.exists() else None
+    fit(network, data, epochs=epochs, seed=seed, state=state, after=save)
     facts = {
         "held_out": accuracy(
             network,
@@ -124,7 +155,7 @@ def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> N
     }
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     safetensors.torch.save_file(weights, path, metadata={"facts": json.dumps(facts)})
-    half_way.unlink()
+    half_way.unlink(missing_ok=True)
     print(name, facts, flush=True)
 
 

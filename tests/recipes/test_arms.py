@@ -44,14 +44,14 @@ def run(folder: Path, recipe: str, *options: str) -> dict[str, ArmResult]:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of all arms within limits, with carried momentum."""
+    """A run of all arms that inherit or share widths, within limits, with carried momentum."""
     folder = tmp_path_factory.mktemp("runs") / "limited"
-    arms = ["--arms", "[full, uniform, scratch, l1]", "--carry_optimizer", "true"]
+    arms = ["--arms", "[full, uniform, scratch, l1, compress]", "--carry_optimizer", "true"]
     run(folder, "digits", *SEARCH, *LIMITS, *arms, "--budget.macs", "0.8")
     return folder
 
 
-@pytest.mark.parametrize("arm", ["found", "uniform", "scratch", "l1"])
+@pytest.mark.parametrize("arm", ["found", "uniform", "scratch", "l1", "compress"])
 def test_every_arm_has_the_limits_of_the_recipe(arm: str, limited: Path) -> None:
     """Widths are multiples of 8 and at least 8, and the excluded layers stay, whoever decides."""
     results = read_results(limited)
@@ -74,13 +74,13 @@ def test_every_arm_trains_for_as_many_epochs(limited: Path) -> None:
         stages = [arm.arm, *([] if arm.before is None else [arm.before.stage])]
         assert sum(row["stage"] in stages for row in rows) == arm.epochs
     before = {arm.arm: arm.before.epochs for arm in results.arms if arm.before is not None}
-    assert set(before) == {"found", "l1"}
+    assert set(before) == {"found", "l1", "compress"}
     assert len(set(before.values())) == 1
 
 
 def test_every_arm_that_is_cut_carries_its_momentum(limited: Path) -> None:
-    """`carry_optimizer` holds for both of those that inherit weights."""
-    for stage in ("search", "l1_train"):
+    """`carry_optimizer` holds for all that inherit weights."""
+    for stage in ("search", "l1_train", "compress_train"):
         assert (limited / "stages" / stage / "optimizer.pt").exists()
 
 

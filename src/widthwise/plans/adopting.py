@@ -133,6 +133,6 @@ def _no_widths(graph: ChannelGraph, dim: _Dim) -> PlanError:
     )
     return PlanError(
         f"No widths give the shapes of this checkpoint: dim {dim.dim} of `{dim.tensor}` is "
-        f"{dim.size + dim.fixed}, {dim.full} in `{graph.model_name}`, and holds {named}.\nWhy: {why}.\n"
-        "Hint: trace the network that the checkpoint was cut from."
+        f"{dim.size + dim.fixed}, {dim.full} in `{graph.model_name}`, and holds {named}."
+        f"\nWhy: {why}.\nHint: trace the network that the checkpoint was cut from."
     )

@@ -10,18 +10,23 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 from torch.optim import Optimizer
 
 import widthwise as ww
+from widthwise.compression import compressed
 from widthwise.methods import Bench, Found, Method
 from widthwise.search.scores import Score
 
 if TYPE_CHECKING:
     from widthwise.recipes.config import SearchRecipe
     from widthwise.recipes.setting import Setting
+
+
+_INPUTS = 1_024
+"""Training inputs that a compression gets."""
 
 
 class Weights(Enum):
@@ -56,6 +61,14 @@ class Desk(Protocol):
 
     def train_plainly(self, decide: Decide) -> tuple[nn.Module, Optimizer]:
         """Train the user's own network for as long as the found one was searched for."""
+        ...
+
+    def inputs(self, count: int) -> list[Any]:
+        """Return batches of training inputs, without labels, that hold so many or a few more."""
+        ...
+
+    def says(self, number: int, of: int, what: str) -> None:
+        """Tell the user what is being done, and how much of it there is."""
         ...
 
 
@@ -189,6 +202,30 @@ class ByScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ByCompression:
+    """Compress the trained network, see `widthwise.compress`, to the MACs of another arm."""
+
+    cost_of: str
+    stage: Stage
+    at_once: bool = False
+    cuts: bool = True
+
+    def __call__(self, desk: Desk) -> Found:
+        """Train, measure, cut, heal; see `Decide`."""
+        macs = ww.Macs(float(desk.plan_of(self.cost_of).macs()))
+        network, optimizer = desk.train_plainly(self)
+        found = compressed(
+            network,
+            desk.inputs(_INPUTS),
+            budget=macs,
+            limits=desk.recipe.limits,
+            progress=desk.says,
+        )
+        ww.carry_optimizer(optimizer, network, found.network, found.plan)
+        return Found(network=found.network, plan=found.plan, optimizer=optimizer)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """One network of the comparison."""
 
@@ -244,6 +281,16 @@ ARMS = {
                 score=ww.scores.L1(),
                 cost_of=FOUND.name,
                 stage=Stage(name="l1_train", title="L1, before the cut", words="before"),
+            ),
+        ),
+        Arm(
+            name="compress",
+            title="Compressed and healed",
+            words="the compressed and healed network",
+            weights=Weights.inherited,
+            decide=ByCompression(
+                cost_of=FOUND.name,
+                stage=Stage(name="compress_train", title="to be compressed", words="before"),
             ),
         ),
         Arm(

@@ -16,7 +16,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 import widthwise as ww
+from widthwise.data.batches import derived_seed
 from widthwise.measures import Measure
+from widthwise.network.inputs import Inputs
 from widthwise.recipes.arms import FOUND, Arm, Decide, Weights, arms_of
 from widthwise.recipes.config import SearchRecipe
 from widthwise.recipes.samples import write_samples
@@ -120,6 +122,20 @@ class SearchJob:
             ),
         )
         return network, optimizer
+
+    def inputs(self, count: int) -> list[Any]:
+        """Return batches of training inputs; see `widthwise.recipes.arms.Desk`."""
+        batches: list[Any] = []
+        held = 0
+        while held < count:
+            batches.append(self.task.batch(derived_seed(self.recipe.seed, len(batches)))[0])
+            held += Inputs.of(batches[-1]).batch or 1
+        return batches
+
+    def says(self, number: int, of: int, what: str) -> None:
+        """Tell the user what is being done; see `widthwise.recipes.arms.Desk`."""
+        if number % max(of // 10, 1) == 0:
+            self.progress.note(f"compress, step {number + 1} of {of}: {what}")
 
     def _check_arms(self) -> None:
         """Find out before training whether the fresh weights of every arm can be had."""

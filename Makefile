@@ -19,9 +19,11 @@ help: ## Print this list
 
 # A new folder for every demo, so that an earlier one is neither in the way nor overwritten.
 demo: OUT := $(RUNS)/digits-$(shell date +%Y%m%d-%H%M%S)
-demo: $(VENV)/.runtime ## Search, train and report on handwritten digits (CPU, no download of data)
+demo: $(VENV)/.runtime ## Search, train, report, compress and heal on handwritten digits (CPU, no download)
 	@$(BIN)/widthwise search digits --out $(OUT)
 	@echo "Open it in a browser: file://$(abspath $(OUT))/report.html"
+	@echo "Now a trained network, cut and healed without training (under a minute):"
+	@$(BIN)/python examples/05_compress.py
 
 test: $(VENV)/.dev ## Run the tests, a few minutes on two cores
 	@$(PYTEST)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from widthwise.cli import VERBS
+from widthwise.cli._data import add_data_arguments, read_samples
 from widthwise.cli._model import add_model_arguments, build_model
 from widthwise.cli.plan import add_limit_arguments, budget_argument
 from widthwise.errors import ConfigError
@@ -36,14 +37,11 @@ def run(arguments: Sequence[str]) -> int:
         )
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from widthwise.data.samples import samples_in
     from widthwise.recipes.compression import Order, compress_into
     from widthwise.search.limits import Limits
 
     model, example = build_model(given.model, shape=given.input, weights=given.weights)
-    samples = samples_in(
-        given.data, shape=example.shape, count=given.images, mean=given.mean, std=given.std
-    )
+    samples = read_samples(given, example.shape)
     order = Order(
         model=given.model,
         budgets=[BUDGETS[kind](limit) for kind, limit in given.budget or ()],
@@ -104,17 +102,7 @@ def _parser(budgets: Sequence[str]) -> argparse.ArgumentParser:
         "measured on the images, and what is left is refitted layer by layer.",
     )
     add_model_arguments(parser)
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        type=Path,
-        required=True,
-        help="images like those of training, at any depth, or CIFAR-10; a folder per class gives "
-        "accuracy as well",
-    )
-    parser.add_argument(
-        "--images", metavar="N", type=int, default=1536, help="how many to use (default: 1536)"
-    )
+    add_data_arguments(parser, required=True)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument(
         "--budget",
@@ -128,20 +116,9 @@ def _parser(budgets: Sequence[str]) -> argparse.ArgumentParser:
         metavar="PROMISE",
         help="the smallest network that keeps a promise: 'agreement>=0.95'",
     )
-    parser.add_argument("--mean", metavar="R,G,B", type=_numbers, help="of values from 0 to 1")
-    parser.add_argument("--std", metavar="R,G,B", type=_numbers, help="their deviations")
     add_limit_arguments(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="a folder (default: MODEL-compressed)"
     )
     parser.add_argument("--replace", action="store_true", help="write over what DIR holds")
     return parser
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"expected numbers such as 0.5,0.5,0.5: {text!r}"
-        ) from error

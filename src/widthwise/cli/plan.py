@@ -5,11 +5,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from widthwise.cli import VERBS
+from widthwise.cli._data import add_data_arguments, read_samples
 from widthwise.cli._model import add_model_arguments, build_model, is_pattern
 from widthwise.cli.trace import list_names
+from widthwise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from widthwise.data.samples import Samples
+    from widthwise.search.scores import Score
+
+_BATCH = 64
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,19 +34,35 @@ def run(arguments: Sequence[str]) -> int:
     import widthwise as ww
     from widthwise.cost import BUDGETS
 
-    scores: dict[str, Callable[[], Any]] = {
+    of_weights: dict[str, Callable[[], Score]] = {
         "l1": ww.scores.L1,
         "l2": ww.scores.L2,
         "random": ww.scores.Random,
         "uniform": ww.scores.Uniform,
     }
-    given = _parser(sorted(scores), list(BUDGETS)).parse_args(arguments)
+    of_data: dict[str, Callable[[Samples], Score]] = {
+        "variance": lambda samples: ww.scores.Variance(_inputs(samples)),
+        "feature-rank": lambda samples: ww.scores.FeatureRank(_inputs(samples)),
+        "fisher": lambda samples: ww.scores.Fisher(batches=_inputs(samples)),
+        "reconstruction": lambda samples: ww.scores.Reconstruction(_inputs(samples)),
+        "taylor": _taylor,
+    }
+    given = _parser([*of_weights, *of_data], list(BUDGETS)).parse_args(arguments)
+    if given.score in of_data and given.data is None:
+        raise ConfigError(
+            f"`{given.score}` looks at what the network makes of images.\n"
+            "Hint: give a folder with --data FOLDER."
+        )
     if is_pattern(given.model):
         return list_names(given.model)
     model, example = build_model(given.model, shape=given.input, weights=given.weights)
+    if given.score in of_data:
+        score = of_data[given.score](read_samples(given, example.shape))
+    else:
+        score = of_weights[given.score]()
     plan = ww.plan(
         ww.trace(model, example),
-        score=scores[given.score](),
+        score=score,
         budget=[BUDGETS[kind](limit) for kind, limit in given.budget],
         min_width=given.min_width,
         round_to=given.round_to,
@@ -44,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         exclude=given.exclude,
     )
     print(plan)
-    if given.weights is None and given.score in ("l1", "l2") and not Path(given.model).is_dir():
+    weighs = given.score not in ("random", "uniform")
+    if given.weights is None and weighs and not Path(given.model).is_dir():
         print(
             f"\nNote: `{given.score}` scored fresh random weights; give yours with --weights FILE."
         )
@@ -54,10 +81,35 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _inputs(samples: Samples) -> list[Tensor]:
+    return list(samples.inputs(slice(None)).split(_BATCH))
+
+
+def _taylor(samples: Samples) -> Score:
+    from torch.nn.functional import cross_entropy
+
+    import widthwise as ww
+
+    if samples.labels is None:
+        raise ConfigError(
+            "`taylor` needs to know what the images show.\n"
+            "Hint: give --data a folder that has a folder per class, or take `fisher`."
+        )
+    pairs = list(zip(_inputs(samples), samples.labels.split(_BATCH), strict=True))
+    return ww.scores.Taylor(loss=cross_entropy, batches=pairs)
+
+
 def _parser(scores: Sequence[str], budgets: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="widthwise plan", description=VERBS["plan"])
     add_model_arguments(parser)
-    parser.add_argument("--score", choices=scores, default="l1", help="what goes first: low scores")
+    parser.add_argument(
+        "--score",
+        choices=scores,
+        default="l1",
+        help="what goes first: low scores (default: l1); variance, feature-rank, fisher, "
+        "reconstruction and taylor look at --data",
+    )
+    add_data_arguments(parser, required=False)
     parser.add_argument(
         "--budget",
         metavar="KIND=LIMIT",

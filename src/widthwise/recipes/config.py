@@ -73,8 +73,8 @@ class SearchRecipe:
     it is), `uniform` (every layer narrowed by the same factor, to the MACs of the found network),
     `scratch` (the found widths with fresh weights), `l1` (trained plainly while the other searches,
     cut where the L1 norms of filters are smallest, trained on), `compress` (trained plainly, cut by
-    measured damage and healed, see `widthwise.compress`, trained on), `wide` (as the method widens it: a
-    teacher)."""
+    measured damage and healed, see `widthwise.compress`, trained on), `wide` (as the method widens
+    it: a teacher)."""
     teacher: str | None = None
     """The arm that the others are distilled from, with `converge.distil`. It is trained first."""
     carry_optimizer: bool = False

@@ -1,0 +1,60 @@
+"""The images that a verb works on, on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from widthwise.data.samples import Samples
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add the folder of images, how many to use, and how they are scaled.
+
+    Args:
+        parser: Changed in place.
+        required: Whether there must be a folder.
+    """
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=Path,
+        required=required,
+        help="images like those of training, at any depth, or CIFAR-10; a folder per class gives "
+        "labels as well",
+    )
+    parser.add_argument(
+        "--images", metavar="N", type=int, default=1536, help="how many to use (default: 1536)"
+    )
+    parser.add_argument("--mean", metavar="R,G,B", type=_numbers, help="of values from 0 to 1")
+    parser.add_argument("--std", metavar="R,G,B", type=_numbers, help="their deviations")
+
+
+def read_samples(given: argparse.Namespace, shape: Sequence[int]) -> Samples:
+    """Read the images.
+
+    Args:
+        given: With what `add_data_arguments` has added.
+        shape: Of the network's inputs, with the batch.
+
+    Returns:
+        The images.
+
+    Raises:
+        DataError: If there are none, or one cannot be read.
+    """
+    from widthwise.data.samples import samples_in
+
+    return samples_in(given.data, shape=shape, count=given.images, mean=given.mean, std=given.std)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers such as 0.5,0.5,0.5: {text!r}"
+        ) from error

@@ -302,9 +302,10 @@ def test_any_network_heals_and_no_layer_gets_worse(case: Case) -> None:
             inputs,
         )
 
-    report = ww.heal(small, model, plan, [moved(seed) for seed in range(8)])
+    report = ww.heal(small, model, plan, [moved(seed) for seed in range(8)], steps=3)
     for layer in report.layers:
         assert not layer.after > layer.before, str(report)
+    assert report.refined is not None and not report.refined.after > report.refined.before
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert model.training and not small.training
     assert all(bool(tensor.isfinite().all()) for tensor in oracles.outputs(small, inputs))
@@ -542,7 +543,7 @@ def test_batches_are_joined_as_memory_allows(monkeypatch: pytest.MonkeyPatch) ->
     found = pairs.joined(given, 100.0)
     assert [each.batch for each in found] == [6, 3]
     assert torch.equal(found[0].tensors[0], torch.cat((images(4), images(2, 1))))
-    monkeypatch.setattr(pairs, "_MEMORY", 4 * pairs._ALIVE * 100.0)
+    monkeypatch.setattr(pairs, "_memory", lambda: 4 * pairs._ALIVE * 100.0)
     assert [each.batch for each in pairs.joined(given, 100.0)] == [4, 2, 3]
     flags = [Inputs.of({"x": images(2), "flag": flag}) for flag in (True, True, False)]
     monkeypatch.undo()

@@ -9,7 +9,7 @@ from torch import nn
 
 from widthwise import errors
 from widthwise.compression.effort import Effort
-from widthwise.compression.given import halves, read
+from widthwise.compression.given import first, halves, read
 from widthwise.compression.record import Compression
 from widthwise.compression.stopping import Promise
 from widthwise.compression.trials import Measure
@@ -21,6 +21,9 @@ from widthwise.plans import Plan
 from widthwise.search.limits import Limits
 from widthwise.search.planning import require_reachable
 from widthwise.shrinking import shrink
+
+STEPS = 600
+"""Gradient steps that the result of a compression is refined with."""
 
 
 def compress(
@@ -35,6 +38,7 @@ def compress(
     round_to: int | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
+    steps: int = STEPS,
     progress: Progress | None = None,
 ) -> tuple[nn.Module, Plan]:
     """Make a trained network smaller, from a few hundred inputs, without labels and training.
@@ -42,8 +46,9 @@ def compress(
     For every axis, `Reconstruction` says which units go first; what narrowing it costs is measured
     at a few widths, with the network cut there alone, healed and compared with the full one on
     inputs that are held out. From these curves the widths follow that cost least within the budget.
-    They are compared with those of simpler rules, each healed, and the best plan is cut, proven and
-    healed on all inputs. `widthwise.compression.compressed` returns what was measured as well.
+    They are compared with those of simpler rules, each healed, and the best plan is cut, proven,
+    healed and refined on all inputs. `widthwise.compression.compressed` returns what was measured
+    as well.
 
     Args:
         model: The trained network; not changed.
@@ -60,6 +65,7 @@ def compress(
         round_to: As for `plan`.
         include: As for `plan`.
         exclude: As for `plan`.
+        steps: Gradient steps to refine the result with, see `heal`; 0 leaves it as it was fitted.
         progress: Called before each step.
 
     Returns:
@@ -92,6 +98,7 @@ def compress(
             include=include,
             exclude=exclude,
         ),
+        steps=steps,
         progress=progress,
     )
     return found.network, found.plan
@@ -105,6 +112,7 @@ def compressed(
     stop_at: str | None = None,
     measure: Measure | None = None,
     limits: Limits | None = None,
+    steps: int = STEPS,
     progress: Progress | None = None,
 ) -> Compression:
     """Do what `compress` does, and return what was measured on the way.
@@ -116,6 +124,7 @@ def compressed(
         stop_at: As for `compress`.
         measure: As for `compress`.
         limits: Floors, alignment and choice of axes.
+        steps: As for `compress`.
         progress: As for `compress`.
 
     Returns:
@@ -146,14 +155,15 @@ def compressed(
     best = trials[0].plan
     work.says("cut, prove and heal")
     small = shrink(model, best)
-    report = heal(small, model, best, given)
+    used = first(given, effort.result_on)
+    report = heal(small, model, best, used, steps=steps, progress=work.says_part)
     return Compression(
         network=small,
         plan=best,
         curves=curves,
         trials=tuple(trials),
         healed=report,
-        inputs=report.inputs,
+        inputs=sum(batch.batch or 1 for batch in given),
         compared=sum(batch.batch or 1 for batch in compared_on),
         measure=work.trials.full_measure,
         seconds=work.clock.seconds(),

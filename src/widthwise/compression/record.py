@@ -49,12 +49,12 @@ class Compression:
     """A compressed network and how it was found. Prints itself.
 
     Attributes:
-        network: The narrow network, healed on all inputs.
+        network: The narrow network, healed and refined.
         plan: How it was cut.
         curves: What narrowing each axis alone costs, by name.
         trials: Whole plans that were compared, best first.
         healed: What healing did, layer by layer.
-        inputs: How many inputs there were.
+        inputs: How many inputs there were; of large ones, the result is healed on a part.
         compared: On how many of them, held out, plans were compared.
         measure: What the user's function returned for the full network; None without one.
         seconds: How long it took, by step.

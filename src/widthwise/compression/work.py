@@ -29,10 +29,6 @@ Progress = Callable[[int, int, str], object]
 """Called with the number of the step, how many there are, and what it is."""
 
 _HALVINGS = 7
-_NOTCH = 1 / 8
-"""Share of an axis by which its width is changed to see what that costs in a plan."""
-_MOST = 3.0
-"""Factor by which one such look may change what is believed of an axis."""
 
 
 class Clock:
@@ -71,13 +67,19 @@ class Work:
         self.trials = Trials(model, few, compared_on, measure)
         self._axes = [axis for axis in limits.axes(graph) if widths_measured(axis, limits)]
         curves = sum(len(widths_measured(axis, limits)) for axis in self._axes)
-        self._steps = 1 + curves + (2 * len(self._axes) + 1 if effort.whole else 0) + 6
+        self._steps = 1 + curves + 6
         self._step = 0
 
     def says(self, what: str) -> None:
         if self._progress is not None:
             self._progress(min(self._step, self._steps - 1), self._steps, what)
         self._step += 1
+
+    def says_part(self, number: int, of: int, what: str) -> None:
+        """Tell of a part of the step that was told last."""
+        if self._progress is not None:
+            step = min(self._step, self._steps) - 1
+            self._progress(step, self._steps, f"{what}, {number + 1} of {of}")
 
     def removals(self) -> tuple[dict[str, Removal], dict[str, Curve]]:
         """Order the units of every axis, and measure what going costs."""
@@ -117,48 +119,7 @@ class Work:
         for name, mask in kept.items():
             self.says(f"plan by {name}")
             trials.append(self._trial(name, mask, budgets))
-        if self._effort.whole:
-            again = self._in_place(removals, kept["measured damage"], trials[0].damage)
-            self.says("plan by damage in place")
-            mask = least_damage(graph, again, budgets, limits)
-            trials.append(self._trial("damage in place", mask, budgets))
         return sorted(trials, key=lambda trial: trial.damage)
-
-    def _in_place(
-        self, removals: Mapping[str, Removal], mask: np.ndarray, damage: float
-    ) -> dict[str, Removal]:
-        """Correct what axes cost by what a little more or less of each costs within a plan.
-
-        Alone, an axis has neighbours that can make up for it; in a plan they are narrow themselves.
-
-        Args:
-            removals: What each axis costs alone.
-            mask: The plan.
-            damage: What it costs.
-
-        Returns:
-            What each axis costs, in proportion to each other.
-        """
-        self.clock.begins("curves in place")
-        factors: dict[str, float] = {}
-        for axis in self._axes:
-            width = int(mask[axis.units].sum())
-            allowed = np.array(self._limits.widths(axis))
-            notch = max(1.0, _NOTCH * axis.width)
-            believed, found = [], []
-            for wanted in (width - notch, width + notch):
-                near = int(allowed[np.abs(allowed - wanted).argmin()])
-                self.says(f"{axis.name} at {near} of {axis.width}, in the plan")
-                kept = self._narrowed(axis, near, mask)
-                found.append(damage if near == width else self._trial("curve", kept, ()).damage)
-                believed.append(float(removals[axis.name].damage[axis.width - near]))
-            expected = believed[0] - believed[1]
-            ratio = (found[0] - found[1]) / expected if expected > 0 else 1.0
-            factors[axis.name] = float(np.clip(ratio, 1 / _MOST, _MOST))
-        return {
-            name: Removal(removal.order, removal.damage * factors.get(name, 1.0))
-            for name, removal in removals.items()
-        }
 
     def smallest(self, promise: Promise, removals: Mapping[str, Removal]) -> list[Trial]:
         """Halve what is left to decide until the smallest network that keeps a promise is found."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -15,8 +16,8 @@ from widthwise.healing.route import Route
 from widthwise.healing.running import Run, Visit, visits
 from widthwise.network.inputs import Inputs
 
-_MEMORY = 4e9
-"""Bytes that what is alive in one pass may take. With more inputs passes are repeated instead."""
+_LEAST_MEMORY, _SHARE = 4e9, 1 / 3
+"""Bytes that what is alive in one pass may take, or the share of the machine's memory, if more."""
 _ALIVE = 4
 """How many tensors of the size of the largest a pass keeps at a time."""
 
@@ -136,7 +137,7 @@ def joined(batches: Sequence[Inputs], bytes_per_input: float) -> list[Inputs]:
     Returns:
         As few batches as possible.
     """
-    most = max(1, int(_MEMORY / (_ALIVE * max(bytes_per_input, 1))))
+    most = max(1, int(_memory() / (_ALIVE * max(bytes_per_input, 1))))
     groups: list[list[Inputs]] = []
     for batch in batches:
         last = groups[-1] if groups else []
@@ -146,6 +147,14 @@ def joined(batches: Sequence[Inputs], bytes_per_input: float) -> list[Inputs]:
         else:
             groups.append([batch])
     return [_together(group) for group in groups]
+
+
+def _memory() -> float:
+    names: Mapping[str, int] = getattr(os, "sysconf_names", {})
+    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():
+        return _LEAST_MEMORY
+    own = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(_LEAST_MEMORY, _SHARE * own)
 
 
 def _alike(one: Inputs, other: Inputs) -> bool:

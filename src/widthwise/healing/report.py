@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from widthwise.healing.refine import Refined
+
 
 @dataclass(frozen=True)
 class Healed:
@@ -31,10 +33,12 @@ class HealReport:
     Attributes:
         layers: In order of execution.
         inputs: How many inputs it saw.
+        refined: What gradient steps did to all layers together; None where there were none.
     """
 
     layers: tuple[Healed, ...]
     inputs: int
+    refined: Refined | None = None
 
     def __str__(self) -> str:
         """A row per layer."""
@@ -50,4 +54,7 @@ class HealReport:
             if layer.before != layer.before
         ]
         head = f"healed on {self.inputs:,} inputs; error of each layer's outputs, on held-out ones:"
-        return "\n".join([head, *rows])
+        lines = [head, *rows]
+        if self.refined is not None:
+            lines.append(f"refined: {self.refined}")
+        return "\n".join(lines)

@@ -27,7 +27,7 @@ from torch.nn import functional
 import widthwise as ww
 from harness import RESULTS, write
 from parents import HELD_OUT, accuracy, fit, normalised
-from widthwise.compression.compress import compressed
+from widthwise.compression.compress import STEPS, compressed
 from widthwise.data.arrays import ImageClasses
 from widthwise.data.cifar import load_cifar10
 from widthwise.data.source import Source
@@ -87,25 +87,28 @@ def measured(
         return round(accuracy(each, data.test.images, data.test.labels, data), 2)
 
     start = time.perf_counter()
+    row: dict[str, Any] = {}
     if arm == "compress":
-        found = compressed(network, batches, budget=ww.Macs(keep))
-        plan, healed = found.plan, found.network
-        small = ww.shrink(network, plan)
-        row: dict[str, Any] = {"chosen": found.trials[0].name}
+        found = compressed(network, batches, budget=ww.Macs(keep), steps=0)
+        row["chosen"] = found.trials[0].name
+        plan = found.plan
     else:
         graph = ww.trace(network, batches[0][:1])
         score = scores(batches, data.train.labels[:INPUTS])[arm]()
         plan = ww.plan(graph, score=score, budget=ww.Macs(keep), round_to=1)
-        small = ww.shrink(network, plan)
-        healed = copy.deepcopy(small)
-        ww.heal(healed, network, plan, batches)
-        row = {}
+    row["decide_s"] = round(time.perf_counter() - start, 1)
+    small = ww.shrink(network, plan)
+    fitted, healed = copy.deepcopy(small), copy.deepcopy(small)
+    for name, each, steps in (("heal", fitted, 0), ("refine", healed, STEPS)):
+        start = time.perf_counter()
+        ww.heal(each, network, plan, batches, steps=steps)
+        row[f"{name}_s"] = round(time.perf_counter() - start, 1)
     row |= {
         "macs": round(plan.macs() / plan.full_macs, 4),
-        "seconds": round(time.perf_counter() - start, 1),
         "right after": tested(small),
         "batchnorm": tested(estimated_anew(small, batches)),
-        "healed": tested(healed),
+        "healed": tested(fitted),
+        "refined": tested(healed),
     }
     for count in epochs:
         trained = copy.deepcopy(healed)
@@ -137,7 +140,7 @@ def main() -> None:
         for keep in given.keep:
             for arm in given.arms:
                 key = {"network": weights.stem, "budget": keep, "widths by": arm}
-                wanted = {"healed", *(f"{count} epochs" for count in given.epochs)}
+                wanted = {"refined", *(f"{count} epochs" for count in given.epochs)}
                 if any(key.items() <= row.items() and wanted <= row.keys() for row in rows):
                     continue
                 row = key | {"full": round(facts["test"], 2)}

@@ -143,37 +143,62 @@ def compare_table(name: str) -> str:
     return "\n".join(lines)
 
 
+STEPS_OF_REPAIR = ("right after", "batchnorm", "healed", "refined")
+
+
 def healing_table() -> str:
     """Return the table of trained networks that were cut and healed, with the machine under it."""
     content = _load("healing")
-    lines = [
-        "| network | MACs | widths by | right after | + BatchNorm anew | healed | seconds |",
-        "|---|--:|---|--:|--:|--:|--:|",
+    cells: dict[str, dict[tuple[str, float], list[dict[str, Any]]]] = {}
+    for row in content["results"]["rows"]:
+        column = row["network"].rpartition("-")[0], row["budget"]
+        cells.setdefault(row["widths by"], {}).setdefault(column, []).append(row)
+    columns = sorted({column for row in cells.values() for column in row}, key=_by_network)
+    heads = [f"{name}, {keep:.0%}" for name, keep in columns]
+    lines = [f"| widths by | {' | '.join(heads)} |", f"|---|{'--:|' * len(columns)}"]
+    full = [
+        _mean([row["full"] for arm in cells.values() for row in arm.get(column, ())])
+        for column in columns
     ]
-    for row in sorted(content["results"]["rows"], key=_network_and_macs):
-        name, _, seed = row["network"].rpartition("-")
-        cells = [
-            f"{name}, seed {seed}: {row['full']:.1f} %",
-            f"{row['macs']:.0%}",
-            row["widths by"],
-            f"{row['right after']:.1f} %",
-            f"{row['batchnorm']:.1f} %",
-            f"**{row['healed']:.1f} %**",
-            f"{row['heal_s']:.0f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"| (the full network) | {' | '.join(full)} |")
+    for arm in sorted(cells, key=lambda name: name != "compress"):
+        found = [_repaired(cells[arm].get(column, [])) for column in columns]
+        lines.append(f"| {arm} | {' | '.join(found)} |")
+    rows = [row for row in cells["compress"].values() for row in row]
+    trained = [row for row in rows if "3 epochs" in row]
     where = content["environment"]
     lines += [
         "",
-        f"CIFAR-10, all test images; {content['results']['inputs']:,} training images without "
-        f"labels, no training ({where['processor']}, {where['torch_threads']} threads, torch "
-        f"{where['torch']}).",
+        "Accuracy in percent, all 10,000 test images of CIFAR-10, at that share of the MACs: right "
+        "after the cut, with BatchNorm estimated anew, healed (fits alone), **healed and refined** "
+        "(what `compress` returns); mean, and in brackets over how many networks of other seeds, "
+        f"where there are several. {content['results']['inputs']:,} training images without labels "
+        f"(Taylor reads them). {where['processor']}, {where['torch_threads']} threads, torch "
+        f"{where['torch']}.",
     ]
+    if trained:
+        before, after = (_mean([row[key] for row in trained]) for key in ("full", "3 epochs"))
+        lines[-1] += (
+            f" Trained on for three epochs with labels, compress at {trained[0]['budget']:.0%}: "
+            f"{after}, full network {before}."
+        )
     return "\n".join(lines)
 
 
-def _network_and_macs(row: dict[str, Any]) -> tuple[str, int]:
-    return row["network"], -round(100 * row["macs"])
+def _by_network(column: tuple[str, float]) -> tuple[str, float]:
+    return column[0], -column[1]
+
+
+def _mean(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.1f}" if values else ""
+
+
+def _repaired(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    steps = [_mean([row[name] for row in rows]) for name in STEPS_OF_REPAIR]
+    count = f" ({len(rows)})" if len(rows) > 1 else ""
+    return f"{', '.join(steps[:-1])}, **{steps[-1]}**{count}"
 
 
 def _machine(environment: dict[str, Any]) -> str:

@@ -142,6 +142,7 @@ def test_what_layers_read_is_compared_channel_by_channel() -> None:
         small[0].bias += 0.5
         wanted = model[0](x)[:, [0, 2, 4]]
         outputs = model(x)
-        expected = 0.25 / wanted.var() + (small(x) - outputs).square().mean() / outputs.var()
+        variances = [each.var(correction=0) for each in (wanted, outputs)]
+        expected = 0.25 / variances[0] + (small(x) - outputs).square().mean() / variances[1]
     found = float(both.loss(refine.Inputs.of(x)).detach())
     assert found == pytest.approx(float(expected), rel=1e-4)

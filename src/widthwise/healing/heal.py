@@ -102,7 +102,7 @@ def heal(
     _require_cut(small, graph, kept)
     count = sum(each.batch or 1 for each in given)
     with _evaluating(network, small), outside_kept(network):
-        routes = [_route(each, given[0]) for each in (network, small)]
+        routes = [_route(each, given[0], count) for each in (network, small)]
         healed: list[Healed] = []
         done: set[str] = set()
         with SideBySide((network, small), routes, given) as both:
@@ -186,10 +186,12 @@ def _require_cut(small: nn.Module, graph: ChannelGraph, kept: np.ndarray) -> Non
             )
 
 
-def _route(network: nn.Module, inputs: Inputs) -> Route:
-    # Two tell the way as well as many; but a network may take no other number than it is given.
-    with suppress(Exception):
-        return Route.of(network, inputs.with_batch(2), KINDS)
+def _route(network: nn.Module, inputs: Inputs, count: int) -> Route:
+    # Two tell the way as well as many; one does not: where a dim is one, copies may be left out.
+    # But a network may take no other number than it is given.
+    if count > 1:
+        with suppress(Exception):
+            return Route.of(network, inputs.with_batch(2), KINDS)
     try:
         return Route.of(network, inputs, KINDS)
     except Exception as error:

@@ -218,7 +218,7 @@ class _Work:
 def _missed(wanted: Tensor, found: Tensor) -> list[Tensor]:
     if wanted.shape != found.shape or not wanted.is_floating_point():
         return []
-    variance = wanted.float().var()
+    variance = wanted.float().var(correction=0)
     if not float(variance) > _TINY:
         return []
     return [(found.float() - wanted.float()).square().mean() / variance]

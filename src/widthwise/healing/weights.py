@@ -15,6 +15,7 @@ from widthwise.healing.pairs import Pair
 from widthwise.healing.product import product_of
 from widthwise.healing.route import Norm
 from widthwise.healing.rows import rows_made, rows_read
+from widthwise.healing.running import Visit
 
 _PLACES = 64
 """Most places of a map that are looked at, of each image."""
@@ -163,7 +164,12 @@ class Weights:
                 x = rows_read(self.layer, product, made.shape, places)
                 y = rows_made(self.layer, made, places)
                 added: Tensor | float = 0.0
-                if wide.added is not None and narrow.added is not None:
+                if (
+                    _is_added(wide)
+                    and narrow.added is not None
+                    and narrow.added.shape == made.shape
+                ):
+                    assert wide.added is not None
                     added = rows_made(self.layer, narrow.added, places)
                     own = wide.added.index_select(dim, kept)
                     missing = rows_made(self.layer, own, places) - added
@@ -257,6 +263,11 @@ class _Read(Iterable[_Rows]):
             yield rows
         if numbers <= 2 * _KEPT:
             self._known = known
+
+
+def _is_added(visit: Visit) -> bool:
+    made, added = visit.made, visit.added
+    return made is not None and added is not None and added.shape == made.shape
 
 
 def _made(layer: Affine, x: Tensor) -> Tensor:

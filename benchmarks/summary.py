@@ -156,9 +156,11 @@ def healing_table() -> str:
     columns = sorted({column for row in cells.values() for column in row}, key=_by_network)
     heads = [f"{name}, {keep:.0%}" for name, keep in columns]
     lines = [f"| widths by | {' | '.join(heads)} |", f"|---|{'--:|' * len(columns)}"]
+    rows = content["results"]["rows"]
+    parents = {row["network"]: row["full"] for row in rows}
     full = [
-        _mean([row["full"] for arm in cells.values() for row in arm.get(column, ())])
-        for column in columns
+        _mean([right for parent, right in parents.items() if parent.startswith(f"{name}-")])
+        for name, _ in columns
     ]
     lines.append(f"| (the full network) | {' | '.join(full)} |")
     for arm in sorted(cells, key=lambda name: name != "compress"):

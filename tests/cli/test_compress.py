@@ -20,14 +20,17 @@ def test_a_folder_with_everything(
     weights, images = material
     out = tmp_path / "small"
     command = ["compress", "widthwise/resnet14", "--weights", str(weights), "--data", str(images)]
-    command += ["--budget", "macs=0.6", "--exclude", "layer1.*", "--out", str(out)]
+    command += ["--budget", "macs=0.6", "--exclude", "layer1.*", "--steps", "2"]
+    command += ["--out", str(out)]
     assert main(command) == 0
     said = capsys.readouterr().out
     results = json.loads((out / "results.json").read_text())
     assert results["images"] == {"used": 20, "judged": 10}
     assert results["macs"]["narrow"] <= 0.6 * results["macs"]["full"]
-    assert set(results["accuracy"]) == {"full", "narrow"}
-    assert f"agreement   {results['agreement']:.1%}" in said and "accuracy" in said
+    assert set(results["accuracy"]) == {"full", "cut", "narrow"}
+    assert (
+        f"agreement   {results['agreement']['narrow']:.1%}, without" in said and "accuracy" in said
+    )
     plan = ww.Plan.load(out / "plan.json")
     assert plan.macs() == results["macs"]["narrow"]
     assert all(plan.widths[name] == 16 for name in plan.widths if name.startswith("layer1."))
@@ -37,9 +40,10 @@ def test_a_folder_with_everything(
     assert torch.equal(small(x), again(x))
     page = (out / "report.html").read_text()
     assert "Width of every layer" in page and "Plans that were compared" in page
-    assert f"{results['agreement']:.1%}" in page
+    assert f"{results['agreement']['narrow']:.1%}" in page and "What healing gave" in page
+    assert results["refined"] is None or results["refined"]["steps"] == 2
     assert (out / "figures" / "widths.png").is_file()
-    changed = round((1 - results["agreement"]) * 10)
+    changed = round((1 - results["agreement"]["narrow"]) * 10)
     assert page.count("data:image/png;base64,") == changed
 
     assert main(command) == 2
@@ -53,7 +57,7 @@ def test_a_promise_in_the_place_of_a_budget(
     """One of the two is needed, and not both."""
     weights, images = material
     command = ["compress", "widthwise/resnet14", "--weights", str(weights), "--data", str(images)]
-    command += ["--out", str(tmp_path / "small")]
+    command += ["--out", str(tmp_path / "small"), "--steps", "0"]
     assert main([*command, "--stop-at", "agreement>=0.5"]) == 0
     for extra in ([], ["--budget", "macs=0.5", "--stop-at", "agreement>=0.5"]):
         with pytest.raises(SystemExit):

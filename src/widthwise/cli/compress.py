@@ -52,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
             include=given.include,
             exclude=given.exclude,
         ),
+        steps=given.steps,
     )
     with Progress(
         TextColumn("{task.description:<44}"),
@@ -87,10 +88,14 @@ def _summary(results: dict) -> str:  # type: ignore[type-arg]
         lines[-1] += "; the cut has made it slower"
     judged = f"on {results['images']['judged']:,} images that nothing was decided on"
     if results["agreement"] is not None:
-        lines.append(f"agreement   {results['agreement']:.1%} {judged}")
+        cut, narrow = results["agreement"]["cut"], results["agreement"]["narrow"]
+        lines.append(f"agreement   {narrow:.1%}, without healing {cut:.1%}, {judged}")
     if results["accuracy"] is not None:
-        full, narrow = results["accuracy"]["full"], results["accuracy"]["narrow"]
-        lines.append(f"accuracy    {narrow:.1%}, full network {full:.1%}, {judged}")
+        full, cut, narrow = (results["accuracy"][name] for name in ("full", "cut", "narrow"))
+        lines.append(
+            f"accuracy    {narrow:.1%}, without healing {cut:.1%}, full network {full:.1%}, "
+            f"{judged}"
+        )
     return "\n".join(lines)
 
 
@@ -98,8 +103,9 @@ def _parser(budgets: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="widthwise compress",
         description=VERBS["compress"],
-        epilog="No labels and no training: widths are decided by what narrowing each layer costs, "
-        "measured on the images, and what is left is refitted layer by layer.",
+        epilog="No labels and no loss of a task: widths are decided by what narrowing each layer "
+        "costs, measured on the images, and what is left is refitted layer by layer, then refined "
+        "as a whole.",
     )
     add_model_arguments(parser)
     add_data_arguments(parser, required=True)
@@ -115,6 +121,13 @@ def _parser(budgets: Sequence[str]) -> argparse.ArgumentParser:
         "--stop-at",
         metavar="PROMISE",
         help="the smallest network that keeps a promise: 'agreement>=0.95'",
+    )
+    parser.add_argument(
+        "--steps",
+        metavar="N",
+        type=int,
+        default=600,
+        help="gradient steps that refine the result, without labels (default: 600; 0 for none)",
     )
     add_limit_arguments(parser)
     parser.add_argument(

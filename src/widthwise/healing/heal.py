@@ -29,7 +29,7 @@ Progress = Callable[[int, int, str], object]
 
 _NAN = float("nan")
 _STEP_MACS = 4_000_000_000
-_STEP_INPUTS = 16, 64
+_STEP_INPUTS = 8, 64
 """Inputs of a gradient step: as many as the multiply-accumulates above pay for, within these."""
 _SAME = "nothing: reads what it read before"
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import widthwise as ww
 from widthwise.compression import Compression, compressed
+from widthwise.compression.compress import STEPS
 from widthwise.compression.work import Progress
 from widthwise.cost import Budget
 from widthwise.data.samples import Samples
@@ -40,12 +41,14 @@ class Order:
         budgets: What the result may cost; empty with a promise.
         stop_at: The promise, or None.
         limits: Floors, alignment and choice of axes.
+        steps: Gradient steps to refine the result with.
     """
 
     model: str
     budgets: Sequence[Budget]
     stop_at: str | None
     limits: Limits
+    steps: int = STEPS
 
 
 def compress_into(
@@ -82,10 +85,13 @@ def compress_into(
         budget=list(order.budgets) or None,
         stop_at=order.stop_at,
         limits=order.limits,
+        steps=order.steps,
         progress=progress,
     )
     unseen = samples.inputs(slice(used, None))
-    answers = {"full": _answers(network, unseen), "narrow": _answers(found.network, unseen)}
+    cut = ww.shrink(network, found.plan, verify=False)
+    networks = {"full": network, "cut": cut, "narrow": found.network}
+    answers = {name: _answers(each, unseen) for name, each in networks.items()}
     results = _results(order, found, network, unseen, answers, samples)
     ww.save(found.network, found.plan, folder)
     config = {"model": {"name": order.model, "options": {}}}
@@ -113,15 +119,18 @@ def _results(
     answers: Mapping[str, Tensor | None],
     samples: Samples,
 ) -> dict[str, Any]:
-    plan, full, narrow = found.plan, answers["full"], answers["narrow"]
-    both = None if full is None or narrow is None else (full, narrow)
-    accuracy = None
-    if both is not None and samples.labels is not None and both[0].shape[1] == len(samples.classes):
-        labels = samples.labels[-len(unseen) :]
-        accuracy = {
-            name: float((scores.argmax(1) == labels).double().mean())
-            for name, scores in zip(("full", "narrow"), both, strict=True)
-        }
+    plan, full = found.plan, answers["full"]
+    agreements, accuracy = None, None
+    scores = {name: each for name, each in answers.items() if each is not None}
+    if full is not None and len(scores) == len(answers):
+        agreements = {name: agreement(full, scores[name]) for name in ("cut", "narrow")}
+        if samples.labels is not None and full.shape[1] == len(samples.classes):
+            labels = samples.labels[-len(unseen) :]
+            accuracy = {
+                name: float((each.argmax(1) == labels).double().mean())
+                for name, each in scores.items()
+            }
+    refined = found.healed.refined
     return {
         "model": order.model,
         "budget": dict(plan.budget),
@@ -130,7 +139,7 @@ def _results(
         "macs": {"full": plan.full_macs, "narrow": plan.macs()},
         "params": {"full": plan.full_params, "narrow": plan.params()},
         "images": {"used": found.inputs, "judged": len(unseen)},
-        "agreement": None if both is None else agreement(*both),
+        "agreement": agreements,
         "accuracy": accuracy,
         "milliseconds": milliseconds([network, found.network], unseen[:1]),
         "seconds": dict(found.seconds),
@@ -153,6 +162,9 @@ def _results(
             }
             for layer in found.healed.layers
         ],
+        "refined": None
+        if refined is None or refined.why_not is not None
+        else {"steps": refined.steps, "before": refined.before, "after": refined.after},
         "widths": {
             name: [axis.width, len(axis.kept)]
             for name, axis in plan.axes.items()

@@ -72,7 +72,7 @@ def _page(results: Mapping[str, Any], widths: str, changed: Changed) -> str:
 </head>
 <body>
 <main>
-<p class="kicker"><code>{escape(results["model"])}</code> compressed without training</p>
+<p class="kicker"><code>{escape(results["model"])}</code> compressed without labels</p>
 <h1>{escape(_headline(results))}</h1>
 <p class="lead">{escape(_lead(results))}</p>
 <p class="note">Widths were decided, and the network healed, on {images["used"]:,} images without
@@ -84,6 +84,7 @@ labels; what is said of it was measured on {images["judged"]:,} others.</p>
 <p class="note">Each was cut, healed and measured on inputs that it was not healed on. Damage is how
 far its outputs are from those of the full network: nats of divergence for scores of classes.</p>
 {_trials(results)}
+{_healing(results)}
 <h2>What was lost where</h2>
 <p class="note">Error of what comes out of each layer, relative to its deviation in the full
 network, on inputs that nothing was fitted to: before and after it was fitted itself, when all in
@@ -106,7 +107,8 @@ def _headline(results: Mapping[str, Any]) -> str:
 def _lead(results: Mapping[str, Any]) -> str:
     said = []
     if results["agreement"] is not None:
-        said.append(f"It answers {results['agreement']:.1%} of the images as the full network does")
+        alike = results["agreement"]["narrow"]
+        said.append(f"It answers {alike:.1%} of the images as the full network does")
     if results["accuracy"] is not None:
         full, narrow = results["accuracy"]["full"], results["accuracy"]["narrow"]
         said.append(f"it is right on {narrow:.1%} of them, where the full network is on {full:.1%}")
@@ -128,7 +130,8 @@ def _tiles(results: Mapping[str, Any]) -> str:
         (duration(sum(results["seconds"].values())), "for all of it"),
     ]
     if results["agreement"] is not None:
-        tiles.insert(0, (f"{results['agreement']:.1%}", "of the answers are the same"))
+        alike = results["agreement"]["narrow"]
+        tiles.insert(0, (f"{alike:.1%}", "of the answers are the same"))
     cells = "".join(
         f'<div class="tile"><b>{escape(number)}</b><span>{escape(what)}</span></div>'
         for number, what in tiles
@@ -145,6 +148,26 @@ def _trials(results: Mapping[str, Any]) -> str:
         for place, trial in enumerate(results["trials"])
     )
     return _table(("Widths by", "Damage", "Agreement", "MACs"), rows)
+
+
+def _healing(results: Mapping[str, Any]) -> str:
+    alike, right, refined = (results[name] for name in ("agreement", "accuracy", "refined"))
+    if alike is None:
+        return ""
+    steps = "" if refined is None else f" and refined by {refined['steps']} steps"
+    rows = "\n".join(
+        f"<tr{' class=found' if name == 'narrow' else ''}><td>{title}</td>"
+        f"<td>{_share(1.0 if name == 'full' else alike[name])}</td>"
+        f"<td>{_share(None if right is None else right[name])}</td></tr>"
+        for name, title in (
+            ("full", "Full network"),
+            ("cut", "Cut, and nothing else"),
+            ("narrow", f"Cut, healed{steps}"),
+        )
+    )
+    return f"""<h2>What healing gave</h2>
+<p class="note">On the images that nothing was decided on.</p>
+{_table(("Network", "Agreement", "Accuracy"), rows)}"""
 
 
 def _layers(results: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from widthwise import errors
+from widthwise.network.batches import read_batches
 from widthwise.network.inputs import Inputs
 
 
@@ -27,21 +28,7 @@ def read(model: nn.Module, batches: Iterable[Any]) -> list[Inputs]:
     """
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
-    given = [Inputs.of(batch).map(lambda tensor: tensor.to(device)) for batch in batches]
-    if not given:
-        raise errors.ConfigError(
-            "There are no batches to compress on.\n"
-            "Hint: pass a few hundred inputs, such as `[images[:512]]`; an iterator that has been "
-            "read is empty."
-        )
-    for number, batch in enumerate(given):
-        for tensor in batch.tensors:
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise errors.ConfigError(
-                    f"Batch {number} holds values that are not finite: {batch.describe()}.\n"
-                    "Why: widths are decided by what the network makes of the batches."
-                )
-    return given
+    return list(read_batches(batches, device, to="compress on", why="widths are decided by"))
 
 
 def halves(given: Sequence[Inputs], compared: int) -> tuple[list[Inputs], list[Inputs]]:

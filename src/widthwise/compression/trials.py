@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from widthwise.compression.record import Trial
 from widthwise.errors import SearchError
 from widthwise.healing import heal
+from widthwise.network.batches import evaluating
 from widthwise.network.inputs import Inputs
 from widthwise.network.outputs import tensors_of
 from widthwise.plans import Plan
 from widthwise.search.distance import agreement, distance
-from widthwise.search.scores.readers import evaluating
 from widthwise.shrinking import shrink
 
 Measure = Callable[[nn.Module], float]

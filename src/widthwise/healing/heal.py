@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from widthwise.healing.repairs import KINDS, Repair, repair_of
 from widthwise.healing.report import Healed, HealReport
 from widthwise.healing.route import Fate, Norm, Route
 from widthwise.healing.weights import Weights
+from widthwise.network.batches import evaluating, read_batches
 from widthwise.network.inputs import Inputs
 from widthwise.network.outside import outside_kept
 from widthwise.plans import Plan
@@ -96,12 +97,12 @@ def heal(
         >>> [layer.path for layer in report.layers if layer.after < layer.before]
         ['2']
     """
-    given = _read(batches)
+    given = list(read_batches(batches, None, to="heal on", why="layers are fitted to"))
     network, graph, _ = rewritten(model, plan, inputs_of(plan), verify=False)
     kept = plan.mask(graph)
     _require_cut(small, graph, kept)
     count = sum(each.batch or 1 for each in given)
-    with _evaluating(network, small), outside_kept(network):
+    with evaluating(network, small), outside_kept(network):
         routes = [_route(each, given[0], count) for each in (network, small)]
         healed: list[Healed] = []
         done: set[str] = set()
@@ -152,24 +153,6 @@ def _columns(small: nn.Module, graph: ChannelGraph, kept: np.ndarray) -> dict[st
 def _statistics(network: nn.Module, fate: Fate) -> Norm | None:
     norm = None if fate.norm is None else network.get_submodule(fate.norm)
     return norm if isinstance(norm, Norm) and norm.track_running_stats else None
-
-
-def _read(batches: Iterable[Any]) -> list[Inputs]:
-    given = [Inputs.of(batch) for batch in batches]
-    if not given:
-        raise errors.ConfigError(
-            "There are no batches to heal on.\n"
-            "Hint: pass a few hundred inputs, such as `[images[:256]]`; an iterator that has been "
-            "read is empty."
-        )
-    for number, batch in enumerate(given):
-        for tensor in batch.tensors:
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise errors.ConfigError(
-                    f"Batch {number} holds values that are not finite: {batch.describe()}.\n"
-                    "Why: layers are fitted to what the network makes of the batches."
-                )
-    return given
 
 
 def _require_cut(small: nn.Module, graph: ChannelGraph, kept: np.ndarray) -> None:
@@ -250,15 +233,3 @@ def _comparable(layer: nn.Module, pair: Pair) -> bool:
     else:
         own = len(narrow) - layer.weight.dim() + 1 if isinstance(layer, CONVOLUTIONS) else 1
     return wide[:own] + wide[own + 1 :] == narrow[:own] + narrow[own + 1 :]
-
-
-@contextmanager
-def _evaluating(*networks: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for network in networks for module in network.modules()]
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from widthwise.network.batches import evaluating
 from widthwise.network.copying import copy_module, walk
 from widthwise.rules import UnitNumbers
 
@@ -210,10 +211,5 @@ def _weight(module: nn.Module) -> Any:
     if made_by is None:
         return getattr(module, "weight", None)
     # Spectral normalisation learns each time that it is asked while it trains.
-    modes = [(each, each.training) for each in made_by.modules()]
-    made_by.eval()
-    try:
+    with evaluating(made_by):
         return getattr(module, "weight", None)
-    finally:
-        for each, training in modes:
-            each.training = training

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from widthwise.graph import ChannelGraph
+from widthwise.network.batches import evaluating
 from widthwise.search.scores.readers import (
     Reader,
     channels,
-    device_of,
-    evaluating,
-    read_batches,
+    inputs_of,
     readers_of,
     watched,
     with_unread,
@@ -62,7 +61,7 @@ class Variance:
             known[2] = known[2] + x.square().sum((0, 2))
 
         with evaluating(graph.model), watched(readers, watch):
-            for inputs in read_batches(self.batches, device_of(graph)):
+            for inputs in inputs_of(graph, self.batches):
                 inputs.call(graph.model)
         scores, seen = np.zeros(graph.unit_count), np.zeros(graph.unit_count, bool)
         for reader in readers:
@@ -115,7 +114,7 @@ class FeatureRank:
             np.add.at(counts, reader.units, 1)
 
         with evaluating(graph.model), watched(readers_of(graph), watch):
-            for inputs in read_batches(self.batches, device_of(graph)):
+            for inputs in inputs_of(graph, self.batches):
                 inputs.call(graph.model)
         seen = counts > 0
         return with_unread(graph, totals / np.maximum(counts, 1), seen)

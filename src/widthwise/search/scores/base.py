@@ -14,6 +14,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from widthwise.errors import ConfigError
 from widthwise.graph import ChannelGraph
+from widthwise.network.batches import evaluating
 
 
 class Score(Protocol):
@@ -95,14 +96,8 @@ def _one_or_parts(
 
 def _in_eval(module: nn.Module, name: str, parametrization: nn.Module) -> Tensor:
     """Compute a parametrized weight without a trace: in training, a spectral norm iterates."""
-    modes = [(each, each.training) for each in parametrization.modules()]
-    try:
-        for each, _ in modes:
-            each.training = False
+    with evaluating(parametrization):
         return cast(Tensor, getattr(module, name))
-    finally:
-        for each, mode in modes:
-            each.training = mode
 
 
 def group_norms(graph: ChannelGraph, power: Callable[[Tensor], Tensor]) -> np.ndarray:

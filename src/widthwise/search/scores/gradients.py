@@ -12,6 +12,7 @@ from torch import Tensor
 
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.network.batches import evaluating
 from widthwise.network.inputs import Inputs
 from widthwise.network.outputs import tensors_of
 from widthwise.search.distance import probe
@@ -19,9 +20,8 @@ from widthwise.search.scores.readers import (
     Reader,
     channels,
     device_of,
-    evaluating,
     gradients_of,
-    read_batches,
+    inputs_of,
     readers_of,
     with_unread,
 )
@@ -64,7 +64,7 @@ class Taylor:
         scores = np.zeros(graph.unit_count)
         seen = np.zeros(graph.unit_count, bool)
         with evaluating(graph.model):
-            for inputs, target in _pairs(self.batches, device_of(graph)):
+            for inputs, target in _pairs(graph, self.batches):
                 sums, met = _products(graph, inputs, target, objective)
                 scores += np.square(sums.sum(0))
                 seen |= met
@@ -112,11 +112,10 @@ class Fisher:
                 return probe(tensors_of(outputs), generator)
             return loss(outputs, target)
 
-        device = device_of(graph)
         given: Iterable[tuple[Inputs, Any]] = (
-            ((inputs, None) for inputs in read_batches(self.batches, device))
+            ((inputs, None) for inputs in inputs_of(graph, self.batches))
             if loss is None
-            else _pairs(self.batches, device)
+            else _pairs(graph, self.batches)
         )
         scores, items = np.zeros(graph.unit_count), 0
         seen = np.zeros(graph.unit_count, bool)
@@ -130,14 +129,14 @@ class Fisher:
         return with_unread(graph, scores / max(items, 1), seen)
 
 
-def _pairs(batches: Iterable[Any], device: torch.device | None) -> Iterable[tuple[Inputs, Any]]:
-    number = -1
+def _pairs(graph: ChannelGraph, batches: Iterable[Any]) -> Iterable[tuple[Inputs, Any]]:
+    number, device = -1, device_of(graph)
     for number, batch in enumerate(batches):
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise ConfigError(
                 f"Batch {number} is no pair (inputs, target), which a loss is computed of."
             )
-        (inputs,) = read_batches([batch[0]], device)
+        (inputs,) = inputs_of(graph, [batch[0]])
         target = batch[1]
         yield inputs, target.to(device) if isinstance(target, Tensor) else target
     if number < 0:

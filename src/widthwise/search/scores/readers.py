@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from widthwise.errors import ConfigError
 from widthwise.graph import ChannelGraph
 from widthwise.healing.product import CONVOLUTIONS
+from widthwise.network.batches import read_batches
 from widthwise.network.inputs import Inputs
 from widthwise.search.scores.base import group_norms
 
@@ -70,28 +71,20 @@ def readers_of(graph: ChannelGraph) -> list[Reader]:
     return found
 
 
-def read_batches(batches: Iterable[Any], device: torch.device | None) -> Iterator[Inputs]:
-    """Yield batches of inputs, on the device of the network.
+def inputs_of(graph: ChannelGraph, batches: Iterable[Any]) -> Iterator[Inputs]:
+    """Read batches to score on, on the device of the network.
+
+    Args:
+        graph: The network.
+        batches: Inputs as its forward takes them.
+
+    Returns:
+        The batches, one by one.
 
     Raises:
         ConfigError: If there are none, or one holds values that are not finite.
     """
-    number = -1
-    for number, batch in enumerate(batches):
-        inputs = Inputs.of(batch).map(lambda tensor: tensor.to(device))
-        for tensor in inputs.tensors:
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise ConfigError(
-                    f"Batch {number} holds values that are not finite: {inputs.describe()}.\n"
-                    "Why: units are scored by what the network makes of the batches."
-                )
-        yield inputs
-    if number < 0:
-        raise ConfigError(
-            "There are no batches to score on.\n"
-            "Hint: pass a few hundred inputs, such as `[images[:256]]`; an iterator that has been "
-            "read is empty."
-        )
+    return read_batches(batches, device_of(graph), to="score on", why="units are scored by")
 
 
 def device_of(graph: ChannelGraph) -> torch.device | None:
@@ -120,18 +113,6 @@ def watched(
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a while."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def gradients_of(value: Tensor, zeros: Sequence[Tensor]) -> Sequence[Tensor | None]:

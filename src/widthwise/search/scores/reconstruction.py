@@ -13,16 +13,15 @@ from torch import Tensor
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.healing.product import product_of
 from widthwise.healing.rows import rows_read
+from widthwise.network.batches import evaluating
 from widthwise.network.outputs import tensors_of
 from widthwise.search.distance import probe
 from widthwise.search.scores.base import group_norms
 from widthwise.search.scores.readers import (
     Reader,
     channels,
-    device_of,
-    evaluating,
     gradients_of,
-    read_batches,
+    inputs_of,
     readers_of,
     watched,
 )
@@ -143,7 +142,7 @@ class Reconstruction:
         generator = torch.Generator().manual_seed(self.seed)
         layers = {reader.path: reader.layer for reader in readers}
         with evaluating(graph.model), watched(readers, watch), torch.enable_grad():
-            for inputs in read_batches(self.batches, device_of(graph)):
+            for inputs in inputs_of(graph, self.batches):
                 zeros.clear()
                 drawn = probe(tensors_of(inputs.call(graph.model)), generator)
                 gradients = gradients_of(drawn, [zero for _, zero in zeros])

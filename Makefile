@@ -22,7 +22,7 @@ demo: OUT := $(RUNS)/digits-$(shell date +%Y%m%d-%H%M%S)
 demo: $(VENV)/.runtime ## Search, train, report, compress and heal on handwritten digits (CPU, no download)
 	@$(BIN)/widthwise search digits --out $(OUT)
 	@echo "Open it in a browser: file://$(abspath $(OUT))/report.html"
-	@echo "Now a trained network, cut and healed without training (under a minute):"
+	@echo "Now a trained network, cut and healed without labels (under a minute):"
 	@$(BIN)/python examples/05_compress.py
 
 test: $(VENV)/.dev ## Run the tests, a few minutes on two cores

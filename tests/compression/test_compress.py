@@ -15,8 +15,9 @@ import widthwise as ww
 from cases import Case, every_case
 from strategies import plan_of
 from widthwise.compression import Curve, compressed
-from widthwise.compression.curves import measured, widths_measured
-from widthwise.compression.given import halves, read
+from widthwise.compression.curves import measured, reading, widths_measured
+from widthwise.compression.effort import Effort
+from widthwise.compression.given import first, halves, read
 from widthwise.compression.knapsack import least_damage
 from widthwise.compression.stopping import Promise
 from widthwise.errors import BudgetError, ConfigError, SearchError
@@ -274,6 +275,24 @@ def test_widths_that_are_measured_are_allowed() -> None:
     assert widths_measured(graph.axes["0"], Limits()) == [48, 32, 16]
     assert widths_measured(graph.axes["0"], Limits(min_keep=0.7)) == [48]
     assert widths_measured(graph.axes["1"], Limits(min_width=3)) == []
+
+
+def test_what_reads_an_axis_is_healed_in_its_trials() -> None:
+    """The layers that read it and the norms that it passes; not its maker, nor what is behind."""
+    net = nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.Linear(8, 6), nn.Linear(6, 2))
+    graph = ww.trace(net, torch.zeros(1, 5))
+    assert reading(graph, graph.axes["0"]) == {"1", "2"}
+    assert reading(graph, graph.axes["2"]) == {"3"}
+
+
+def test_large_networks_get_less() -> None:
+    """Inputs by their cost, within bounds; only small networks are healed whole in a trial."""
+    small, large = Effort.of(1_000), Effort.of(4_000_000_000)
+    assert small.whole and not large.whole
+    assert (small.healed_on, small.compared_on) == (256, 512)
+    assert (large.healed_on, large.compared_on, large.result_on) == (64, 128, 256)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    assert [b.batch for b in first(read(net, [torch.randn(6, 4), torch.randn(6, 4)]), 8)] == [6, 2]
 
 
 def test_inputs_are_parted_once_and_for_all() -> None:

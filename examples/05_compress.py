@@ -26,7 +26,7 @@ model = nn.Sequential(
 )  # fmt: skip
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=8)
-for epoch in range(8):
+for _ in range(8):
     for chosen in torch.randperm(len(images)).split(64):
         optimizer.zero_grad()
         functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()

@@ -124,6 +124,16 @@ def test_one_input_is_too_few() -> None:
     assert "too few" in report.refined.why_not
 
 
+def test_half_precision_is_fitted_only() -> None:
+    """Steps would be lost in rounding."""
+    model = Block().eval().bfloat16()
+    graph = ww.trace(model, images(1).bfloat16())
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.6))
+    small = ww.shrink(model, plan)
+    report = ww.heal(small, model, plan, [images(16).bfloat16()], steps=5)
+    assert "no parameters in single precision" in str(report)
+
+
 def test_what_layers_read_is_compared_channel_by_channel() -> None:
     """The loss of a network cut without loss is zero, and it is the sum of relative errors."""
     torch.manual_seed(0)

@@ -82,7 +82,9 @@ def refine(
     parameters = [p for p in small.parameters() if p.dtype in (torch.float32, torch.float64)]
     train, held_out = _apart(given)
     if not train or not held_out:
-        return Refined(0, float("nan"), float("nan"), "too few inputs to hold some out")
+        return _nothing("too few inputs to hold some out")
+    if not parameters:
+        return _nothing("no parameters in single precision, and steps are too small for less")
     both = _Both(small, wide, columns)
     needed = [p.requires_grad for p in parameters]
     start = [p.detach().clone() for p in parameters]
@@ -101,11 +103,15 @@ def refine(
     except RuntimeError as error:
         _copy(start, parameters)
         first = str(error).strip().splitlines()[0]
-        return Refined(0, float("nan"), float("nan"), f"no gradients: {first}")
+        return _nothing(f"no gradients: {first}")
     finally:
         for parameter, grad in zip(parameters, needed, strict=True):
             parameter.requires_grad_(grad)
             parameter.grad = None
+
+
+def _nothing(why: str) -> Refined:
+    return Refined(0, float("nan"), float("nan"), why)
 
 
 class _Both:

@@ -136,10 +136,10 @@ def compressed(
         TraceError: As for `compress`.
         ProofError: As for `compress`.
     """
-    if (budget is None) == (stop_at is None):
+    budgets = list(budget) if isinstance(budget, Sequence) else [b for b in [budget] if b]
+    if bool(budgets) == (stop_at is not None):
         raise errors.ConfigError("Pass either a `budget` or `stop_at`.")
     promise = None if stop_at is None else Promise.read(stop_at, measured=measure is not None)
-    budgets = list(budget) if isinstance(budget, Sequence) else [b for b in [budget] if b]
     limits = Limits() if limits is None else limits
     given = read(model, batches)
     graph = trace(model, given[0].with_batch(1))
@@ -147,6 +147,8 @@ def compressed(
     effort = Effort.of(graph.macs())
     healed_on, compared_on = halves(given, effort.compared_on)
     work = Work(model, graph, limits, effort, healed_on, compared_on, measure, progress)
+    if promise is not None:
+        promise.check(answers=work.trials.answers, full=work.trials.full_measure)
     removals, curves = work.removals()
     if promise is None:
         trials = work.compared(budgets, removals)
@@ -155,8 +157,16 @@ def compressed(
     best = trials[0].plan
     work.says("cut, prove and heal")
     small = shrink(model, best)
-    used = first(given, effort.result_on)
+    # What a promise is held against is not healed on.
+    used = first(given if promise is None else healed_on, effort.result_on)
     report = heal(small, model, best, used, steps=steps, progress=work.says_part)
+    if promise is not None:
+        judged = work.trials.judged(trials[0].name, best, small)
+        if promise.is_kept(judged, work.trials.full_measure):
+            trials[0] = judged
+        else:
+            # On more inputs it has come out on the other side of the bound.
+            small = work.trials.healed(best)
     return Compression(
         network=small,
         plan=best,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from widthwise.compression.record import Curve
@@ -11,6 +13,7 @@ from widthwise.search.limits import Limits
 from widthwise.search.scores.readers import readers_of
 from widthwise.search.scores.reconstruction import Removal
 
+_HINT = 0.01
 SHARES = (0.8, 0.5, 0.25)
 """Of the units, those that are kept where the damage of an axis is measured."""
 
@@ -40,6 +43,31 @@ def reading(graph: ChannelGraph, axis: Axis) -> set[str]:
         slots = graph.slots.get(f"{path}.weight", (None,))
         if isinstance(module, NORMS) and slots[0] is not None and np.isin(slots[0], inside).any():
             found.add(path)
+    return found
+
+
+def with_curves(
+    estimated: Mapping[str, Removal], curves: Mapping[str, Curve]
+) -> dict[str, Removal]:
+    """Return removals with the damage that was measured, and a hundredth of what was estimated.
+
+    A measure may not see what narrowing costs, such as an accuracy of a hundred images; then the
+    estimate tells.
+
+    Args:
+        estimated: By axis.
+        curves: Of axes that were measured.
+
+    Returns:
+        By axis.
+    """
+    seen = sum(max(curve.damage) for curve in curves.values())
+    total = sum(float(estimated[name].damage[-1]) for name in curves)
+    scale = _HINT * (seen / total if seen > 0 and total > 0 else 1.0)
+    found = dict(estimated)
+    for name, curve in curves.items():
+        own = measured(estimated[name], curve)
+        found[name] = Removal(own.order, own.damage + scale * estimated[name].damage)
     return found
 
 

@@ -31,8 +31,9 @@ class Trial:
     Attributes:
         name: How its widths and units were decided.
         plan: The plan.
-        damage: How far the healed network is from the full one: the distance of their outputs (see
-            `widthwise.search.distance`), or what the user's measure lost.
+        damage: How far the healed network is from the full one: the distance of their outputs, or
+            what the user's measure lost.
+        distance: The distance of their outputs, see `widthwise.search.distance`.
         agreement: Share of the inputs that both answer alike, where outputs are scores of classes.
         measure: What the user's function returned; None without one.
     """
@@ -40,6 +41,7 @@ class Trial:
     name: str
     plan: Plan
     damage: float
+    distance: float
     agreement: float | None
     measure: float | None = None
 

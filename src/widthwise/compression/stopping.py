@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from widthwise.compression.record import Trial
-from widthwise.errors import ConfigError
+from widthwise.errors import BudgetError, ConfigError
 
 _FORM = re.compile(r"\s*(agreement|measure|drop)\s*(>=|<=)\s*([0-9.eE+-]+)(%?)\s*")
 _SIGNS = {"agreement": ">=", "measure": ">=", "drop": "<="}
@@ -57,14 +57,32 @@ class Promise:
             )
         return cls(text, match[1], bound)
 
+    def check(self, *, answers: bool, full: float | None) -> None:
+        """Find out before all the work whether a promise can be kept at all.
+
+        Args:
+            answers: Whether the network returns scores of classes.
+            full: What the measure of the full network is.
+
+        Raises:
+            ConfigError: If it speaks of an agreement that there cannot be.
+            BudgetError: If the full network itself is not as good.
+        """
+        if self.of == "agreement" and not answers:
+            raise ConfigError(
+                f"`{self.text}`: the outputs of this network are no scores of classes.\n"
+                "Hint: pass a `measure`, and stop at `measure>=...` or `drop<=...`."
+            )
+        if self.of == "measure" and full is not None and full < self.bound:
+            raise BudgetError(
+                f"`{self.text}` cannot be kept: the full network measures {full:.4g}.\n"
+                "Hint: promise less, or a largest `drop`."
+            )
+
     def is_kept(self, trial: Trial, full: float | None) -> bool:
         """Tell whether a trial keeps it; `full` is the measure of the full network."""
         if self.of == "agreement":
-            if trial.agreement is None:
-                raise ConfigError(
-                    f"`{self.text}`: the outputs of this network are no scores of classes.\n"
-                    "Hint: pass a `measure`, and stop at `measure>=...` or `drop<=...`."
-                )
+            assert trial.agreement is not None, "checked before"
             return trial.agreement >= self.bound
         assert trial.measure is not None and full is not None
         return (

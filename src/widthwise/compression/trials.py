@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from widthwise.compression.record import Trial
-from widthwise.errors import SearchError
+from widthwise.errors import ConfigError, SearchError
 from widthwise.healing import heal
 from widthwise.network.batches import evaluating
 from widthwise.network.inputs import Inputs
@@ -41,6 +42,12 @@ class Trials:
         self._model, self._healed_on, self._compared_on = model, healed_on, compared_on
         self._measure = measure
         self._full = [self._outputs(model, batch) for batch in compared_on]
+        self.answers = all(out and out[0].dim() == 2 and out[0].shape[1] > 1 for out in self._full)
+        if measure is None and not any(t.is_floating_point() for out in self._full for t in out):
+            raise ConfigError(
+                f"`{type(model).__name__}` returns no floating-point numbers to compare plans by.\n"
+                "Hint: pass a `measure`, or compress the network in front of its decisions."
+            )
         self.full_measure = None if measure is None else self._measured(model, measure)
 
     def of(self, name: str, plan: Plan, layers: Collection[str] | None = None) -> Trial:
@@ -55,24 +62,48 @@ class Trials:
             What was measured.
 
         Raises:
-            SearchError: If the measure is not a number.
+            SearchError: If a measure is not a number.
         """
+        return self.judged(name, plan, self.healed(plan, layers))
+
+    def healed(self, plan: Plan, layers: Collection[str] | None = None) -> nn.Module:
+        """Cut the network by a plan, and heal it on the few inputs of a trial."""
         small = shrink(self._model, plan, verify=False)
         heal(small, self._model, plan, self._healed_on, layers=layers)
+        return small
+
+    def judged(self, name: str, plan: Plan, small: nn.Module) -> Trial:
+        """Measure a network on the inputs that are held out.
+
+        Args:
+            name: How its plan was decided.
+            plan: What it was cut by.
+            small: The network.
+
+        Returns:
+            What was measured.
+
+        Raises:
+            SearchError: If a measure is not a number.
+        """
         total, alike, items = 0.0, 0.0, 0
-        answers = True
         for batch, full in zip(self._compared_on, self._full, strict=True):
             found = self._outputs(small, batch)
             count = batch.batch or 1
             total += distance(full, found) * count
-            answers = answers and bool(full) and full[0].dim() == 2 and full[0].shape[1] > 1
-            alike += agreement(full[0], found[0]) * count if answers else 0.0
+            alike += agreement(full[0], found[0]) * count if self.answers else 0.0
             items += count
-        share = alike / items if answers else None
+        apart = total / items
+        if not math.isfinite(apart):
+            raise SearchError(
+                f"The outputs of a plan (by {name}) are not finite where those of the full network "
+                "are, or the other way round."
+            )
+        share = alike / items if self.answers else None
         if self._measure is None or self.full_measure is None:
-            return Trial(name, plan, total / items, share)
+            return Trial(name, plan, apart, apart, share)
         value = self._measured(small, self._measure)
-        return Trial(name, plan, max(self.full_measure - value, 0.0), share, value)
+        return Trial(name, plan, max(self.full_measure - value, 0.0), apart, share, value)
 
     @staticmethod
     def _outputs(network: nn.Module, inputs: Inputs) -> list[Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from widthwise import errors
-from widthwise.compression.curves import measured, reading, widths_measured
+from widthwise.compression.curves import reading, widths_measured, with_curves
 from widthwise.compression.effort import Effort
 from widthwise.compression.given import first
 from widthwise.compression.knapsack import least_damage
@@ -97,11 +97,7 @@ class Work:
                 widths.append(width)
                 damage.append(self._trial("curve", kept, (), readers).damage)
             curves[axis.name] = Curve(tuple(widths), tuple(damage))
-        found = {
-            name: measured(removal, curves[name]) if name in curves else removal
-            for name, removal in order.items()
-        }
-        return found, curves
+        return with_curves(order, curves), curves
 
     def compared(self, budgets: Sequence[Budget], removals: Mapping[str, Removal]) -> list[Trial]:
         """Measure whole plans, and return them best first."""
@@ -119,7 +115,7 @@ class Work:
         for name, mask in kept.items():
             self.says(f"plan by {name}")
             trials.append(self._trial(name, mask, budgets))
-        return sorted(trials, key=lambda trial: trial.damage)
+        return sorted(trials, key=lambda trial: (trial.damage, trial.distance))
 
     def smallest(self, promise: Promise, removals: Mapping[str, Removal]) -> list[Trial]:
         """Halve what is left to decide until the smallest network that keeps a promise is found."""
@@ -141,8 +137,10 @@ class Work:
             else:
                 low = middle
         if not kept:
+            found = self.trials.full_measure
+            full = "" if found is None else f" The full network measures {found:.4g}."
             raise errors.BudgetError(
-                f"No network narrower than the full one keeps `{promise.text}`.\n"
+                f"No network narrower than the full one keeps `{promise.text}`.{full}\n"
                 "Hint: promise less, or train the network on after the cut."
             )
         return kept[::-1]

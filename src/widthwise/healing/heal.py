@@ -15,7 +15,7 @@ from widthwise.graph import ChannelGraph
 from widthwise.healing.pairs import Pair, SideBySide
 from widthwise.healing.product import CONVOLUTIONS, product_of
 from widthwise.healing.refine import refine
-from widthwise.healing.repairs import KINDS, Repair, repair_of
+from widthwise.healing.repairs import KINDS, NORMS, Repair, channel_dim, repair_of
 from widthwise.healing.report import Healed, HealReport
 from widthwise.healing.route import Fate, Norm, Route
 from widthwise.healing.weights import Weights
@@ -97,7 +97,15 @@ def heal(
         >>> [layer.path for layer in report.layers if layer.after < layer.before]
         ['2']
     """
-    given = list(read_batches(batches, None, to="heal on", why="layers are fitted to"))
+    first = next(small.parameters(), None)
+    device = None if first is None else first.device
+    given = list(read_batches(batches, device, to="heal on", why="layers are fitted to"))
+    unknown = sorted(set(layers or ()) - {path for path, _ in small.named_modules()})
+    if isinstance(layers, str) or unknown:
+        raise errors.ConfigError(
+            f"`layers` names {layers if isinstance(layers, str) else unknown}, expected a list of "
+            f"paths of `{type(small).__name__}`.\nHint: `report.layers` has those of all layers."
+        )
     network, graph, _ = rewritten(model, plan, inputs_of(plan), verify=False)
     kept = plan.mask(graph)
     _require_cut(small, graph, kept)
@@ -105,6 +113,7 @@ def heal(
     with evaluating(network, small), outside_kept(network):
         routes = [_route(each, given[0], count) for each in (network, small)]
         healed: list[Healed] = []
+        tied = _tied(small)
         done: set[str] = set()
         with SideBySide((network, small), routes, given) as both:
             paths = [path for path in routes[1].calls if layers is None or path in layers]
@@ -116,6 +125,10 @@ def heal(
                 fate = routes[1].fates.get(path, Fate())
                 norm = _statistics(small, fate)
                 repair = repair_of(small.get_submodule(path), norm, fate, count)
+                if id(repair.layer) in tied:
+                    why = "nothing: its weights are those of another module too"
+                    healed.append(Healed(path, why, _NAN, _NAN))
+                    continue
                 healed.append(_healed(path, repair, _rows(graph, kept, path), both))
                 if fate.norm is not None and norm is not None:
                     if healed[-1].what in (repair.what, _SAME):
@@ -137,6 +150,15 @@ def heal(
 def _inputs_of_a_step(macs: int) -> int:
     least, most = _STEP_INPUTS
     return max(least, min(most, _STEP_MACS // max(macs, 1)))
+
+
+def _tied(network: nn.Module) -> set[int]:
+    """Return the modules that have a parameter with others in common, by `id`."""
+    owners: dict[int, set[int]] = {}
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(id(parameter), set()).add(id(module))
+    return {owner for own in owners.values() if len(own) > 1 for owner in own}
 
 
 def _columns(small: nn.Module, graph: ChannelGraph, kept: np.ndarray) -> dict[str, Tensor]:
@@ -200,6 +222,8 @@ def _healed(path: str, repair: Repair, kept: Tensor | None, both: SideBySide) ->
     first = next(iter(pairs), None)
     if first is None:
         return Healed(path, "nothing: the full network does not call it", _NAN, _NAN)
+    if not isinstance(first.wide.made, Tensor):
+        return Healed(path, "nothing: puts out more than a tensor", _NAN, _NAN)
     if not _comparable(repair.layer, first):
         return Healed(path, "nothing: what it is applied to are channels", _NAN, _NAN)
     if _same(first.wide.given, first.narrow.given) and _same(first.wide.added, first.narrow.added):
@@ -220,6 +244,8 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
 
 def _is_plain(layer: nn.Module, given: Tensor) -> bool:
     """Tell whether a layer does nothing but multiply the weights that it holds."""
+    if not isinstance(given, Tensor):
+        return False
     product = product_of(layer, given[:1])
     weight = layer.get_parameter("weight")
     return product is not None and product.weight.data_ptr() == weight.data_ptr()
@@ -228,8 +254,15 @@ def _is_plain(layer: nn.Module, given: Tensor) -> bool:
 def _comparable(layer: nn.Module, pair: Pair) -> bool:
     """Tell whether what a layer reads differs in the number of its channels only."""
     wide, narrow = list(pair.wide.given.shape), list(pair.narrow.given.shape)
-    if isinstance(layer, nn.Linear | nn.LayerNorm):
+    if len(wide) != len(narrow):
+        return False
+    if isinstance(layer, nn.Linear):
         own = len(narrow) - 1
+    elif isinstance(layer, NORMS):
+        dim = channel_dim(layer, pair.narrow.given)
+        if dim is None:
+            return False
+        own = dim % len(narrow)
     else:
         own = len(narrow) - layer.weight.dim() + 1 if isinstance(layer, CONVOLUTIONS) else 1
     return wide[:own] + wide[own + 1 :] == narrow[:own] + narrow[own + 1 :]

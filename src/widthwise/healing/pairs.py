@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -47,8 +48,8 @@ class SideBySide:
         self, networks: Sequence[nn.Module], routes: Sequence[Route], batches: Sequence[Inputs]
     ) -> None:
         self._networks, self._routes, self._batches = networks, routes, batches
-        together = joined(batches, routes[0].bytes_per_input)
-        self._runs = self._begun(together[0]) if len(together) == 1 else []
+        whole = joined(batches, routes[0].bytes_per_input)
+        self._runs = self._begun(whole[0]) if len(whole) == 1 else []
 
     def __enter__(self) -> SideBySide:
         return self
@@ -86,10 +87,11 @@ class SideBySide:
                 found = [visits(network, path, calls, batch) for network in self._networks]
             else:
                 found = []
-                for run in self._begun(batch):
-                    with closing(run):
+                with ExitStack() as stack:
+                    for run in [stack.enter_context(closing(each)) for each in self._begun(batch)]:
                         visit = run.reach(path)
-                    found.append([] if visit is None else [visit])
+                        run.close()
+                        found.append([] if visit is None else [visit])
             for wide, narrow in zip(*found, strict=True):
                 yield from _apart(number, wide, narrow)
 
@@ -137,16 +139,28 @@ def joined(batches: Sequence[Inputs], bytes_per_input: float) -> list[Inputs]:
     Returns:
         As few batches as possible.
     """
-    most = max(1, int(_memory() / (_ALIVE * max(bytes_per_input, 1))))
+    return together(batches, max(1, int(_memory() / (_ALIVE * max(bytes_per_input, 1)))))
+
+
+def together(batches: Sequence[Inputs], most: float = math.inf) -> list[Inputs]:
+    """Put batches together that differ in nothing but their values.
+
+    Args:
+        batches: The inputs.
+        most: Inputs in one, if there are several.
+
+    Returns:
+        As few batches as possible.
+    """
     groups: list[list[Inputs]] = []
     for batch in batches:
         last = groups[-1] if groups else []
-        together = sum(each.batch or 0 for each in [*last, batch])
-        if last and _alike(last[0], batch) and together <= most:
+        count = sum(each.batch or 0 for each in [*last, batch])
+        if last and _alike(last[0], batch) and count <= most:
             last.append(batch)
         else:
             groups.append([batch])
-    return [_together(group) for group in groups]
+    return [_joined(group) for group in groups]
 
 
 def _memory() -> float:
@@ -171,7 +185,7 @@ def _alike(one: Inputs, other: Inputs) -> bool:
     )
 
 
-def _together(group: Sequence[Inputs]) -> Inputs:
+def _joined(group: Sequence[Inputs]) -> Inputs:
     if len(group) == 1:
         return group[0]
     leaves = [tree_flatten((each.args, each.kwargs)) for each in group]

@@ -53,8 +53,8 @@ def product_of(layer: nn.Module, given: Tensor) -> Product | None:
         return Product(x, weight, _two(layer.stride), _two(layer.dilation))
     watch = _Convolutions()
     with torch.no_grad(), watch:
-        layer.forward(given)
-    if len(watch.found) != 1 or watch.found[0][0] != watch.count:
+        made = _called(layer, given)
+    if made is None or len(watch.found) != 1 or watch.found[0][0] != watch.count:
         return None
     x, weight, _, stride, padding, dilation, transposed = watch.found[0][1][:7]
     if transposed or weight.shape != layer.weight.shape:
@@ -74,11 +74,24 @@ def as_maps(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
 def _linear(layer: nn.Linear, given: Tensor) -> Product | None:
     if type(layer).forward is not nn.Linear.forward:
         with torch.no_grad():
-            made = layer.forward(given)
+            made = _called(layer, given)
             expected = F.linear(given, layer.weight, layer.bias)
-        if made.shape != expected.shape or not torch.allclose(made, expected, equal_nan=True):
+        if (
+            made is None
+            or made.shape != expected.shape
+            or not torch.allclose(made, expected, equal_nan=True)
+        ):
             return None
     return Product(given, layer.weight)
+
+
+def _called(layer: nn.Module, given: Tensor) -> Tensor | None:
+    """Return what a layer makes of an input; None if it wants more, or makes more."""
+    try:
+        made = layer.forward(given)
+    except TypeError:
+        return None
+    return made if isinstance(made, Tensor) else None
 
 
 def _two(numbers: Any) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from widthwise.healing.pairs import together
 from widthwise.network.inputs import Inputs
 from widthwise.network.outputs import tensors_of
 
@@ -80,7 +81,7 @@ def refine(
         What was done.
     """
     parameters = [p for p in small.parameters() if p.dtype in (torch.float32, torch.float64)]
-    train, held_out = _apart(given)
+    train, held_out = _apart(together(given))
     if not train or not held_out:
         return _nothing("too few inputs to hold some out")
     if not parameters:
@@ -88,23 +89,29 @@ def refine(
     both = _Both(small, wide, columns)
     needed = [p.requires_grad for p in parameters]
     start = [p.detach().clone() for p in parameters]
+    better = False
     try:
         for parameter in parameters:
             parameter.requires_grad_(True)
+        if not _runs(both, train, batch):
+            # It takes no other numbers of inputs than it is given.
+            train, held_out, batch = [*given[::2]], [*given[1::2]], 0
+            if not held_out:
+                return _nothing("too few inputs to hold some out")
         work = _Work(both, parameters, start, train, held_out, batch)
         before = work.error()
+        try:
+            work.gradients(work.drawn(torch.Generator().manual_seed(0)))
+        except RuntimeError as error:
+            return _nothing(f"no gradients: {str(error).strip().splitlines()[0]}")
         rates = {rate: work.run(rate, max(steps // _TRIED, 1), None) for rate in _RATES}
         best = min(rates, key=rates.__getitem__)
         after = work.run(best, steps, progress)
-        if after < before:
-            return Refined(steps, before, after)
-        work.restart()
-        return Refined(steps, before, before)
-    except RuntimeError as error:
-        _copy(start, parameters)
-        first = str(error).strip().splitlines()[0]
-        return _nothing(f"no gradients: {first}")
+        better = after < before
+        return Refined(steps, before, after if better else before)
     finally:
+        if not better:
+            _copy(start, parameters)
         for parameter, grad in zip(parameters, needed, strict=True):
             parameter.requires_grad_(grad)
             parameter.grad = None
@@ -185,19 +192,29 @@ class _Work:
         total, count = 0.0, 0
         with torch.no_grad():
             for inputs in self._held_out:
-                size = inputs.batch or 1
-                total += float(self._both.loss(inputs)) * size
-                count += size
+                for part in _parts(inputs, self._batch):
+                    size = part.batch or 1
+                    total += float(self._both.loss(part)) * size
+                    count += size
         found = total / count
         return found if found == found else float("inf")
 
-    def restart(self) -> None:
-        """Put the parameters back."""
-        _copy(self._start, self._parameters)
+    def drawn(self, generator: torch.Generator) -> Inputs:
+        """Draw inputs for a step."""
+        sizes = torch.tensor([float(inputs.batch or 1) for inputs in self._train])
+        inputs = self._train[int(torch.multinomial(sizes, 1, generator=generator))]
+        return _drawn(inputs, self._batch, generator)
+
+    def gradients(self, inputs: Inputs) -> None:
+        """Compute the gradients of all parameters."""
+        with torch.enable_grad():
+            loss = self._both.loss(inputs)
+            if loss.requires_grad:
+                loss.backward()
 
     def run(self, rate: float, steps: int, progress: Say | None) -> float:
         """Take gradient steps from the start, and return the error then."""
-        self.restart()
+        _copy(self._start, self._parameters)
         size = [max(float(p.detach().square().mean().sqrt()), _LEAST) for p in self._parameters]
         groups = [
             {"params": [p], "lr": rate * s, "most": rate * s}
@@ -205,18 +222,14 @@ class _Work:
         ]
         optimizer = torch.optim.Adam(groups)
         generator = torch.Generator().manual_seed(0)
-        sizes = torch.tensor([float(inputs.batch or 1) for inputs in self._train])
         for step in range(steps):
             if progress is not None:
                 progress(step, steps, "refine")
             share = min(1.0, (step + 1) / _WARM_UP) * (1 - step / steps)
             for group in optimizer.param_groups:
                 group["lr"] = share * group["most"]
-            inputs = self._train[int(torch.multinomial(sizes, 1, generator=generator))]
-            with torch.enable_grad():
-                loss = self._both.loss(_drawn(inputs, self._batch, generator))
-                optimizer.zero_grad()
-                loss.backward()
+            optimizer.zero_grad()
+            self.gradients(self.drawn(generator))
             optimizer.step()
         return self.error()
 
@@ -228,6 +241,25 @@ def _missed(wanted: Tensor, found: Tensor) -> list[Tensor]:
     if not float(variance) > _TINY:
         return []
     return [(found.float() - wanted.float()).square().mean() / variance]
+
+
+def _runs(both: _Both, train: Sequence[Inputs], batch: int) -> bool:
+    try:
+        with torch.no_grad():
+            both.loss(_drawn(train[0], batch, torch.Generator().manual_seed(0)))
+    except Exception:
+        return False
+    return True
+
+
+def _parts(inputs: Inputs, count: int) -> Iterator[Inputs]:
+    """Cut inputs into parts of so many; zero leaves them whole."""
+    size = inputs.batch
+    if size is None or not count:
+        yield inputs
+        return
+    for start in range(0, size, count):
+        yield inputs.map(lambda tensor, start=start: tensor[start : start + count])
 
 
 def _apart(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
@@ -247,7 +279,7 @@ def _apart(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
 
 def _drawn(inputs: Inputs, count: int, generator: torch.Generator) -> Inputs:
     size = inputs.batch
-    if size is None or size <= count:
+    if size is None or not count or size <= count:
         return inputs
     chosen = torch.randperm(size, generator=generator)[:count]
     return inputs.map(lambda tensor: tensor[chosen.to(tensor.device)])

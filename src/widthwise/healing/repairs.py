@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from widthwise.healing.moments import Affine, Moments, best
@@ -60,6 +61,32 @@ class Statistics:
         return _NOTHING
 
 
+def channel_dim(norm: nn.Module, given: Tensor) -> int | None:
+    """Find the dim over which a normalisation without statistics has gains.
+
+    Args:
+        norm: The layer; classes derived from ``nn.LayerNorm`` may have channels in front.
+        given: What it reads.
+
+    Returns:
+        The dim; None if the layer does something else.
+    """
+    if not isinstance(norm, nn.LayerNorm):
+        return 1
+    if type(norm).forward is nn.LayerNorm.forward:
+        return -1
+    with torch.no_grad():
+        made = norm.forward(given)
+        for dim in (-1, 1):
+            x = given.movedim(dim, -1)
+            if list(x.shape[-1:]) != list(norm.normalized_shape):
+                continue
+            expected = F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+            if torch.allclose(made, expected.movedim(-1, dim), rtol=1e-3, atol=1e-4):
+                return dim
+    return None
+
+
 @dataclass(frozen=True)
 class ScaleAndShift:
     """A normalisation without statistics: fit its gain and bias, channel by channel."""
@@ -70,19 +97,21 @@ class ScaleAndShift:
     def reason_not_to(self) -> str | None:
         """Say why this layer stays as it is."""
         weight, bias = (getattr(self.layer, name, None) for name in ("weight", "bias"))
-        if weight is None or bias is None:
+        if not isinstance(weight, nn.Parameter) or not isinstance(bias, nn.Parameter):
             return "has no gain and bias"
         return None if weight.dim() == 1 else "normalises over more than channels"
 
     def apply(self, pairs: Iterable[Pair], kept: Tensor) -> tuple[float, float] | None:
         """Repair the layer, and return its relative error before and after."""
         weight, bias = (self.layer.get_parameter(name) for name in ("weight", "bias"))
-        dim = -1 if isinstance(self.layer, nn.LayerNorm) else 1
         sums = {held_out: Moments() for held_out in (False, True)}
         for pair in pairs:
             assert pair.wide.made is not None
             with torch.no_grad():
                 made = self.layer.forward(pair.narrow.given)
+            dim = channel_dim(self.layer, pair.narrow.given)
+            if dim is None:
+                return None
             target = pair.wide.made.movedim(dim, 0)[kept]
             sums[pair.held_out].add(
                 made.movedim(dim, 0).flatten(1).unsqueeze(2), target.flatten(1).unsqueeze(2)

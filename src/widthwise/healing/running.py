@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from widthwise import errors
 from widthwise.network.inputs import Inputs
 
 
@@ -31,8 +32,11 @@ class Visit:
 
     def part(self, which: slice) -> Visit:
         """Return the same of some of the inputs."""
-        made, added = (None if each is None else each[which] for each in (self.made, self.added))
-        return Visit(self.given[which], made, added)
+        given, made, added = (
+            each[which] if isinstance(each, Tensor) else each
+            for each in (self.given, self.made, self.added)
+        )
+        return Visit(given, made, added)  # type: ignore[arg-type]
 
 
 class _Stopped(BaseException):
@@ -106,6 +110,9 @@ class Run:
         self._wanted, self._visit = path, None
         self._go.release()
         self._there.acquire()
+        if isinstance(self._error, Exception):
+            name, given = type(self._network).__name__, self._inputs.describe()
+            raise errors.forward_failed(name, "", given, self._error) from self._error
         if self._error is not None:
             raise self._error
         return self._visit
@@ -170,8 +177,12 @@ def visits(network: nn.Module, path: str, calls: int, inputs: Inputs) -> list[Vi
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         given = [*args, *kwargs.values()][0]
         # What comes after may work in place.
-        made = output.clone() if len(found) + 1 < calls else output
-        found.append(Visit(given.detach(), made.detach()))
+        more = len(found) + 1 < calls
+        given, made = (
+            each.detach().clone() if more and isinstance(each, Tensor) else each
+            for each in (given, output)
+        )
+        found.append(Visit(given, made))
         if len(found) == calls:
             raise _Stopped
 

@@ -63,8 +63,8 @@ class Weights:
 
     def reason_not_to(self) -> str | None:
         """Say why this layer stays as it is; None if nothing stands in the way."""
-        if hasattr(self.layer, "parametrizations"):
-            return "weights are computed by a parametrization"
+        if "weight" not in self.layer._parameters:
+            return "its weights are computed"
         if self.layer.get_parameter("weight")[0].numel() > _LARGEST:
             return f"reads more than {_LARGEST:,} numbers"
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,10 @@ def read_batches(
     Raises:
         ConfigError: If there are none, or one holds values that are not finite.
     """
+    if isinstance(batches, torch.Tensor | Mapping):
+        raise ConfigError(
+            f"One batch was passed as the batches to {to}.\nHint: pass a list of it: `[batch]`."
+        )
     number = -1
     for number, batch in enumerate(batches):
         inputs = Inputs.of(batch)

@@ -65,6 +65,7 @@ def mask_of(graph: ChannelGraph, state_dict: Mapping[str, Tensor]) -> np.ndarray
 def _dims(graph: ChannelGraph, state_dict: Mapping[str, Tensor]) -> list[_Dim]:
     found, seen = [], 0
     shapes = {_bare(name): tensor.shape for name, tensor in state_dict.items()}
+    shapes |= {name: tensor.shape for name, tensor in state_dict.items()}
     axes = list(graph.axes.values())
     # Channels of no axis, such as colours, have numbers of their own.
     owner = np.full(graph.everything.size, len(axes))

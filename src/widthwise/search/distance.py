@@ -30,7 +30,9 @@ def distance(wide: Sequence[Tensor], narrow: Sequence[Tensor]) -> float:
         full, found = full.double(), found.double()
         if _is_answer(full):
             known, new = full.log_softmax(1), found.log_softmax(1)
-            total += float((known.exp() * (known - new)).sum(1).mean())
+            # An answer that cannot be given, of probability zero, counts nothing.
+            missed = torch.where(known.exp() > 0, known.exp() * (known - new), 0.0)
+            total += float(missed.sum(1).mean())
         else:
             total += 0.5 * float(
                 (full - found).square().sum() / full.square().sum().clamp_min(_TINY)

@@ -163,11 +163,13 @@ def _products(
             # An addend of its own: parameters need no gradients for it.
             zero = torch.zeros_like(first, requires_grad=True)
             given.append((reader, zero))
-            read.append(first.detach())
+            summed = first + zero
+            # Not `first`: code may work on that in place afterwards.
+            read.append(summed.detach())
             if args:
-                return (first + zero, *args[1:]), kwargs
+                return (summed, *args[1:]), kwargs
             name = next(iter(kwargs))
-            return args, {**kwargs, name: first + zero}
+            return args, {**kwargs, name: summed}
 
         return hook
 
@@ -190,7 +192,8 @@ def _products(
     finally:
         for handle in handles:
             handle.remove()
-    sums: np.ndarray | None = None  # [units, items]
+    items = inputs.batch or 1
+    sums = np.zeros((graph.unit_count, items))
     met = np.zeros(graph.unit_count, bool)
     for (reader, _), x, gradient in zip(given, read, gradients, strict=True):
         met[reader.units] = True
@@ -202,10 +205,10 @@ def _products(
                 "Hint: check the batches for values that are out of range, or use float32."
             )
         found = channels(reader.layer, x * gradient).double().sum(2).cpu().numpy()
-        if sums is None:
-            sums = np.zeros((graph.unit_count, len(found)))
-        if len(found) != sums.shape[1]:
-            # Places that were folded into the items.
-            found = np.broadcast_to(found.sum(0) / sums.shape[1], (sums.shape[1], found.shape[1]))
+        if len(found) % items == 0:
+            # Places that were folded into the items, those of an item in a row.
+            found = found.reshape(items, -1, found.shape[1]).sum(1)
+        else:
+            found = np.broadcast_to(found.sum(0) / items, (items, found.shape[1]))
         np.add.at(sums, reader.units, found.T)
-    return (np.zeros((1, graph.unit_count)) if sums is None else sums.T), met
+    return sums.T, met

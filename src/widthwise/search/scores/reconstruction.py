@@ -133,6 +133,8 @@ class Reconstruction:
         zeros: list[tuple[str, Tensor]] = []
 
         def watch(reader: Reader, given: Tensor, made: Tensor) -> Tensor:
+            if not isinstance(made, Tensor):
+                return made
             seen[reader.path].add(reader, given.detach(), made.shape)
             # An addend of its own: parameters need no gradients for it.
             zero = torch.zeros_like(made, requires_grad=True)
@@ -148,7 +150,10 @@ class Reconstruction:
                 gradients = gradients_of(drawn, [zero for _, zero in zeros])
                 for (path, zero), gradient in zip(zeros, gradients, strict=True):
                     by_place = channels(layers[path], zero if gradient is None else gradient)
-                    seen[path].matters(by_place.detach(), inputs.batch or 1)
+                    seen[path].matters(by_place.detach())
+                # Once for each item, however often a layer is called.
+                for path in {path for path, _ in zeros}:
+                    seen[path].items += inputs.batch or 1
         return seen
 
 
@@ -177,7 +182,7 @@ class _Seen:
         new = rows.square().sum(0) if reads > _LARGEST else rows.T @ rows
         self._xx = self._xx + new.double()
 
-    def matters(self, gradient: Tensor, items: int) -> None:
+    def matters(self, gradient: Tensor) -> None:
         """Add gradients by its outputs, ``[items, outputs, places]``.
 
         What is missing at one place of a map may have nothing to do with what is missing at the
@@ -186,7 +191,6 @@ class _Seen:
         gradient = gradient.double()
         self._squares = self._squares + gradient.square().sum((0, 2))
         self._squares = self._squares + gradient.sum(2).square().sum(0)
-        self.items += items
 
     @property
     def moments(self) -> Tensor:

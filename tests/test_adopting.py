@@ -56,6 +56,24 @@ def test_names_from_wrappers_and_missing_tensors() -> None:
     assert ww.Plan.from_state_dict(graph, {"1.weight": torch.zeros(3)}).widths["0"] == 3
 
 
+def test_a_child_that_is_called_as_wrappers_are() -> None:
+    """Its name is its name."""
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = conv_net()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.module(x)
+
+    model = Outer()
+    graph = graph_of(model)
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.6))
+    state = ww.shrink(model, plan).state_dict()
+    assert ww.Plan.from_state_dict(graph, state).widths == plan.widths
+
+
 def test_of_several_solutions_one_is_taken() -> None:
     """Two axes that a checkpoint tells only together get widths that add up."""
 

@@ -285,6 +285,70 @@ def test_what_reads_an_axis_is_healed_in_its_trials() -> None:
     assert reading(graph, graph.axes["2"]) == {"3"}
 
 
+def test_a_measure_that_sees_nothing_leaves_the_estimate() -> None:
+    """All plans are as good to it, so that units go where the outputs change least."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)
+    ).eval()
+    batches = [torch.randn(64, 6), torch.randn(64, 6)]
+    budget = ww.Macs(0.5)
+    _, plan = ww.compress(net, batches, budget=budget, measure=lambda _: 1.0, steps=0)
+    _, expected = ww.compress(net, batches, budget=budget, steps=0)
+    assert max(abs(plan.widths[name] - expected.widths[name]) for name in plan.widths) <= 4
+
+
+def test_outputs_that_cannot_be_compared_are_refused() -> None:
+    """Decisions have no distance; answers of probability zero have one."""
+    from widthwise.search.distance import distance
+
+    class Decides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x).argmax(1)
+
+    with pytest.raises(ConfigError, match="returns no floating-point numbers"):
+        ww.compress(Decides().eval(), [torch.randn(16, 6)] * 2, budget=ww.Macs(0.5))
+    masked = torch.randn(4, 5).masked_fill(torch.eye(4, 5).bool(), -torch.inf)
+    assert distance([masked], [masked]) == 0
+    assert 0 < distance([masked], [masked + torch.randn(4, 5)]) < 10
+
+
+def test_promises_that_cannot_be_kept_are_refused_before_the_work() -> None:
+    """One above what the full network has, and agreement of what gives no answers."""
+    net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    steps: list[str] = []
+    batches = [torch.randn(16, 6)] * 2
+
+    def note(number: int, of: int, what: str) -> None:
+        steps.append(what)
+
+    with pytest.raises(BudgetError, match=r"the full network measures 0.5"):
+        ww.compress(net, batches, stop_at="measure>=0.9", measure=lambda _: 0.5, progress=note)
+    maps = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 3)).eval()
+    with pytest.raises(ConfigError, match="no scores of classes"):
+        ww.compress(maps, [torch.randn(4, 3, 8, 8)] * 2, stop_at="agreement>=0.9", progress=note)
+    assert steps == []
+
+
+def test_a_promise_holds_for_what_is_returned(
+    trained: nn.Module, digits: tuple[Tensor, Tensor]
+) -> None:
+    """The network that is handed over was measured itself, after the last repair."""
+
+    def measure(network: nn.Module) -> float:
+        return accuracy(network, digits)
+
+    found = compressed(
+        trained, [digits[0][1000:1200]], stop_at="drop<=4%", measure=measure, steps=40
+    )
+    assert accuracy(found.network, digits) == found.trials[0].measure
+    assert accuracy(trained, digits) - accuracy(found.network, digits) <= 0.04
+
+
 def test_large_networks_get_less() -> None:
     """Inputs by their cost, within bounds; only small networks are healed whole in a trial."""
     small, large = Effort.of(1_000), Effort.of(4_000_000_000)

@@ -124,6 +124,24 @@ def test_one_input_is_too_few() -> None:
     assert "too few" in report.refined.why_not
 
 
+def test_batches_of_one_are_drawn_from_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step sees as many inputs as it wants, however they were handed over."""
+    torch.manual_seed(0)
+    model = Block().eval()
+    small, plan = cut(model)
+    sizes = []
+    drawn = refine._drawn
+
+    def noted(inputs: Any, count: int, generator: torch.Generator) -> Any:
+        found = drawn(inputs, count, generator)
+        sizes.append(found.batch)
+        return found
+
+    monkeypatch.setattr(refine, "_drawn", noted)
+    ww.heal(small, model, plan, list(images(96).split(1)), steps=4)
+    assert set(sizes) == {64}
+
+
 def test_half_precision_is_fitted_only() -> None:
     """Steps would be lost in rounding."""
     model = Block().eval().bfloat16()

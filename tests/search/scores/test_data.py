@@ -294,3 +294,55 @@ def test_inputs_are_read_as_the_forward_takes_them() -> None:
         ww.scores.Fisher(batches=[batch])(graph) for batch in (x, (x,), {"x": x}, Inputs.of(x))
     ]
     assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+class Windows(nn.Module):
+    """Two halves of the places are handed to a layer as items of their own, or as they are."""
+
+    def __init__(self, folded: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv1d(3, 6, 1), nn.Conv1d(6, 6, 1), nn.Linear(6, 4)
+        self.folded = folded
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        if self.folded:
+            n, c, size = x.shape
+            # The windows of an item in a row, as attention over windows has them.
+            x = x.reshape(n, c, 2, size // 2).transpose(1, 2).reshape(2 * n, c, size // 2)
+            x = self.b(x).relu()
+            x = x.reshape(n, 2, x.shape[1], size // 2).transpose(1, 2)
+            x = x.reshape(n, x.shape[1], size)
+        else:
+            x = self.b(x).relu()
+        return self.c(x.mean(2))
+
+
+class Halves(Windows):
+    """A layer is called once for each half, or for both together."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        if self.folded:
+            x = torch.cat([self.b(x[:, :, :4]), self.b(x[:, :, 4:])], 2).relu()
+        else:
+            x = self.b(x).relu()
+        return self.c(x.mean(2))
+
+
+@pytest.mark.parametrize("kind", [Windows, Halves])
+def test_how_a_layer_is_called_does_not_matter(kind: type[Windows]) -> None:
+    """Places that are folded into the batch, and places of two calls, count as places."""
+    torch.manual_seed(0)
+    plain, folded = kind(False).eval(), kind(True).eval()
+    folded.load_state_dict(plain.state_dict())
+    batches = [torch.randn(16, 3, 8)]
+    graphs = [ww.trace(net, batches[0][:1]) for net in (plain, folded)]
+    fisher = [ww.scores.Fisher(batches=batches)(graph) for graph in graphs]
+    removals = [ww.scores.Reconstruction(batches).removals(graph) for graph in graphs]
+    for name in ("a", "b"):
+        units = [graph.axes[name].units for graph in graphs]
+        assert np.allclose(fisher[0][units[0]], fisher[1][units[1]], rtol=1e-3)
+        # Errors at one place count with those of the other places of a call: not quite the same.
+        ratio = removals[1][name].damage[-1] / removals[0][name].damage[-1]
+        assert 0.55 < ratio < 1.5

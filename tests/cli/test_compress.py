@@ -25,7 +25,7 @@ def test_a_folder_with_everything(
     assert main(command) == 0
     said = capsys.readouterr().out
     results = json.loads((out / "results.json").read_text())
-    assert results["images"] == {"used": 20, "judged": 10}
+    assert results["images"] == {"used": 20, "healed": 20, "compared": 10, "judged": 10}
     assert results["macs"]["narrow"] <= 0.6 * results["macs"]["full"]
     assert set(results["accuracy"]) == {"full", "cut", "narrow"}
     assert (

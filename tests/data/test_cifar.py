@@ -247,3 +247,19 @@ def test_another_image_size_is_refused(tmp_path: Path) -> None:
     """An option that would have no effect is an error."""
     with pytest.raises(ConfigError, match=r"`task\.image_size` is 64, but the images of `cifar10`"):
         load_dataset("cifar10", folder=tmp_path, image_size=64)
+
+
+def test_samples_to_judge_by_are_test_images(tmp_path: Path) -> None:
+    """Whoever compresses a network is told of images that it was not trained on."""
+    from widthwise.data.samples import samples_in
+
+    write_binary(CIFAR10, tmp_path)
+    data = load(CIFAR10, tmp_path)
+    found = samples_in(tmp_path, shape=(1, 3, 32, 32), count=9, judged=3)
+    assert len(found) == 9
+    assert found.labels is not None
+    for place, image in enumerate(found.images):
+        split = data.train if place < 6 else data.test
+        same = (split.images == image).flatten(1).all(1)
+        assert same.any()
+        assert int(split.labels[same.nonzero()[0, 0]]) == int(found.labels[place])

@@ -33,12 +33,13 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool) -> No
     parser.add_argument("--std", metavar="R,G,B", type=_numbers, help="their deviations")
 
 
-def read_samples(given: argparse.Namespace, shape: Sequence[int]) -> Samples:
+def read_samples(given: argparse.Namespace, shape: Sequence[int], judged: int = 0) -> Samples:
     """Read the images.
 
     Args:
         given: With what `add_data_arguments` has added.
         shape: Of the network's inputs, with the batch.
+        judged: How many of them, the last, are to judge by.
 
     Returns:
         The images.
@@ -48,7 +49,9 @@ def read_samples(given: argparse.Namespace, shape: Sequence[int]) -> Samples:
     """
     from widthwise.data.samples import samples_in
 
-    return samples_in(given.data, shape=shape, count=given.images, mean=given.mean, std=given.std)
+    return samples_in(
+        given.data, shape=shape, count=given.images, judged=judged, mean=given.mean, std=given.std
+    )
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -37,11 +37,11 @@ def run(arguments: Sequence[str]) -> int:
         )
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from widthwise.recipes.compression import Order, compress_into
+    from widthwise.recipes.compression import Order, compress_into, judged_of
     from widthwise.search.limits import Limits
 
     model, example = build_model(given.model, shape=given.input, weights=given.weights)
-    samples = read_samples(given, example.shape)
+    samples = read_samples(given, example.shape, judged_of(given.images))
     order = Order(
         model=given.model,
         budgets=[BUDGETS[kind](limit) for kind, limit in given.budget or ()],

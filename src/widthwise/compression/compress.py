@@ -41,14 +41,14 @@ def compress(
     steps: int = STEPS,
     progress: Progress | None = None,
 ) -> tuple[nn.Module, Plan]:
-    """Make a trained network smaller, from a few hundred inputs, without labels and training.
+    """Make a trained network smaller, from a few hundred inputs, without labels.
 
     For every axis, `Reconstruction` says which units go first; what narrowing it costs is measured
     at a few widths, with the network cut there alone, healed and compared with the full one on
     inputs that are held out. From these curves the widths follow that cost least within the budget.
     They are compared with those of simpler rules, each healed, and the best plan is cut, proven,
-    healed and refined on all inputs. `widthwise.compression.compressed` returns what was measured
-    as well.
+    healed on all inputs (of a large network, on a part) and refined.
+    `widthwise.compression.compressed` returns what was measured as well.
 
     Args:
         model: The trained network; not changed.

@@ -52,6 +52,7 @@ def samples_in(
     *,
     shape: Sequence[int],
     count: int,
+    judged: int = 0,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Samples:
@@ -62,6 +63,7 @@ def samples_in(
             classes are numbered in the order of their names.
         shape: Of one input, ``(1, c, h, w)`` with h equal to w.
         count: How many images, at most.
+        judged: How many of them, the last, are to judge by: of CIFAR-10, they are test images.
         mean: Of values from 0 to 1, per channel; those of ImageNet by default, of CIFAR-10 for
             CIFAR-10, and 0.5 for grey images.
         std: Their deviations; 0.25 for grey images.
@@ -82,6 +84,7 @@ def samples_in(
     if any((folder / name).is_dir() for name in _CIFAR):
         cifar = load_cifar10(Source(folder=folder))
         data, classes = cifar.train, cifar.classes
+        unseen: Images = cifar.test
         known = cifar.mean, cifar.std
         labelled = True
     else:
@@ -93,12 +96,15 @@ def samples_in(
             mode=mode_of(shape[1]),
             size=shape[2],
         )
+        unseen = data
         known = (IMAGENET_MEAN, IMAGENET_STD) if shape[1] == 3 else ((127.5,), (63.75,))
     count = min(count, len(data))
-    chosen = torch.linspace(0, len(data) - 1, count).round().long()
-    # Whatever is in a row in the folder is spread, the same way every time.
-    chosen = chosen[torch.randperm(count, generator=torch.Generator().manual_seed(0))]
-    images, labels = data.batch(chosen.tolist(), seed=None)
+    chosen = _spread(len(data), count)
+    images, labels = data.batch(chosen, seed=None)
+    if unseen is not data and judged:
+        own, known_labels = unseen.batch(_spread(len(unseen), judged), seed=None)
+        images = torch.cat((images[: count - judged], own))
+        labels = torch.cat((labels[: count - judged], known_labels))
     scaled = [
         default if given is None else tuple(255 * each for each in given)
         for given, default in zip((mean, std), known, strict=True)
@@ -116,6 +122,13 @@ def samples_in(
         mean=scaled[0],
         std=scaled[1],
     )
+
+
+def _spread(of: int, count: int) -> list[int]:
+    """Choose numbers, evenly; whatever is in a row is parted, the same way every time."""
+    chosen = torch.linspace(0, of - 1, count).round().long()
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    return [int(number) for number in chosen[order]]
 
 
 def _files(folder: Path) -> tuple[tuple[tuple[Path, int], ...], tuple[str, ...]]:

@@ -71,7 +71,7 @@ def compress_into(
         WidthwiseError: As `compress` does; and if there are too few images or the folder cannot be
             written.
     """
-    judged = min(_JUDGED, len(samples) // 3)
+    judged = judged_of(len(samples))
     if not judged:
         raise ConfigError(
             f"There are {len(samples)} images; expected at least 3, and better 500.\n"
@@ -100,6 +100,11 @@ def compress_into(
     changed = [] if results["agreement"] is None else _changed(answers, samples, used)
     write_page(folder, results, changed)
     return results
+
+
+def judged_of(images: int) -> int:
+    """Decide how many of some images nothing is decided on: the result is judged by them."""
+    return min(_JUDGED, images // 3)
 
 
 def _answers(network: nn.Module, inputs: Tensor) -> Tensor | None:
@@ -138,7 +143,12 @@ def _results(
         "method": plan.method,
         "macs": {"full": plan.full_macs, "narrow": plan.macs()},
         "params": {"full": plan.full_params, "narrow": plan.params()},
-        "images": {"used": found.inputs, "judged": len(unseen)},
+        "images": {
+            "used": found.inputs,
+            "healed": found.healed.inputs,
+            "compared": found.compared,
+            "judged": len(unseen),
+        },
         "agreement": agreements,
         "accuracy": accuracy,
         "milliseconds": milliseconds([network, found.network], unseen[:1]),

@@ -75,8 +75,9 @@ def _page(results: Mapping[str, Any], widths: str, changed: Changed) -> str:
 <p class="kicker"><code>{escape(results["model"])}</code> compressed without labels</p>
 <h1>{escape(_headline(results))}</h1>
 <p class="lead">{escape(_lead(results))}</p>
-<p class="note">Widths were decided, and the network healed, on {images["used"]:,} images without
-labels; what is said of it was measured on {images["judged"]:,} others.</p>
+<p class="note">Widths were decided on {images["used"]:,} images without labels, plans compared on
+{images["compared"]:,} of them, and the network healed on {images["healed"]:,}; what is said of it
+was measured on {images["judged"]:,} others.</p>
 {_tiles(results)}
 <h2>Width of every layer</h2>
 <figure class="wide">{widths}</figure>

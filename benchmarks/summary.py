@@ -169,13 +169,14 @@ def healing_table() -> str:
     rows = [row for row in cells["compress"].values() for row in row]
     trained = [row for row in rows if "3 epochs" in row]
     where = content["environment"]
+    reads = " (Taylor reads them)" if "Taylor" in cells else ""
     lines += [
         "",
         "Accuracy in percent, all 10,000 test images of CIFAR-10, at that share of the MACs: right "
         "after the cut, with BatchNorm estimated anew, healed (fits alone), **healed and refined** "
         "(what `compress` returns); mean, and in brackets over how many networks of other seeds, "
-        f"where there are several. {content['results']['inputs']:,} training images without labels "
-        f"(Taylor reads them). {where['processor']}, {where['torch_threads']} threads, torch "
+        f"where there are several. {content['results']['inputs']:,} training images without labels"
+        f"{reads}. {where['processor']}, {where['torch_threads']} threads, torch "
         f"{where['torch']}.",
     ]
     if trained:

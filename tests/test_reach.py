@@ -137,7 +137,7 @@ def test_each_structure_heals(name: str) -> None:
 
     report = ww.heal(small, model, plan, [moved(seed) for seed in range(4)], steps=1)
     assert not any(layer.after > layer.before for layer in report.layers), str(report)
-    assert any(layer.what == "weights" for layer in report.layers), str(report)
+    assert any(not layer.what.startswith("nothing") for layer in report.layers), str(report)
     assert all(bool(p.isfinite().all()) for p in small.parameters())
     gc.collect()
 

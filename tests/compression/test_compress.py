@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from typing import Any
 
@@ -347,6 +348,31 @@ def test_a_promise_holds_for_what_is_returned(
     )
     assert accuracy(found.network, digits) == found.trials[0].measure
     assert accuracy(trained, digits) - accuracy(found.network, digits) <= 0.04
+
+
+def test_a_last_repair_that_breaks_a_promise_is_not_kept(
+    trained: nn.Module, digits: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is the network of the trial that is returned, with the report of its own healing."""
+    from widthwise.healing import heal
+
+    def spoilt(small: nn.Module, *args: Any, **options: Any) -> ww.HealReport:
+        report = heal(small, *args, **options)
+        with torch.no_grad():
+            for parameter in small.parameters():
+                parameter.zero_()
+        return report
+
+    # The function of the package has the name of its module.
+    module = importlib.import_module("widthwise.compression.compress")
+    monkeypatch.setattr(module, "heal", spoilt)
+    found = compressed(trained, [digits[0][1000:1200]], stop_at="agreement>=0.9", steps=3)
+    held_out = digits[0][1100:1200]
+    with torch.no_grad():
+        alike = found.network(held_out).argmax(1) == trained(held_out).argmax(1)
+    assert float(alike.double().mean()) == pytest.approx(found.trials[0].agreement)
+    assert found.trials[0].agreement is not None and found.trials[0].agreement >= 0.9
+    assert found.healed.refined is None
 
 
 def test_large_networks_get_less() -> None:

@@ -22,9 +22,10 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         Exit code.
     """
+    from widthwise.compression.compress import STEPS
     from widthwise.cost import BUDGETS
 
-    given = _parser(list(BUDGETS)).parse_args(arguments)
+    given = _parser(list(BUDGETS), STEPS).parse_args(arguments)
     out = given.out or Path(f"{Path(given.model.replace(':', '/')).name}-compressed")
     if (out / "plan.json").exists() and not given.replace:
         raise ConfigError(
@@ -99,7 +100,7 @@ def _summary(results: dict) -> str:  # type: ignore[type-arg]
     return "\n".join(lines)
 
 
-def _parser(budgets: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(budgets: Sequence[str], steps: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="widthwise compress",
         description=VERBS["compress"],
@@ -126,8 +127,9 @@ def _parser(budgets: Sequence[str]) -> argparse.ArgumentParser:
         "--steps",
         metavar="N",
         type=int,
-        default=600,
-        help="gradient steps that refine the result, without labels (default: 600; 0 for none)",
+        default=steps,
+        help="gradient steps that refine the result, without labels (default: %(default)s; 0 for "
+        "none)",
     )
     add_limit_arguments(parser)
     parser.add_argument(

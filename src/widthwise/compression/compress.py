@@ -166,7 +166,7 @@ def compressed(
             trials[0] = judged
         else:
             # On more inputs it has come out on the other side of the bound.
-            small = work.trials.healed(best)
+            small, report = work.trials.healed(best)
     return Compression(
         network=small,
         plan=best,

@@ -14,6 +14,7 @@ from widthwise.search.scores.readers import readers_of
 from widthwise.search.scores.reconstruction import Removal
 
 _HINT = 0.01
+"""Weight of what was estimated beside what was measured."""
 SHARES = (0.8, 0.5, 0.25)
 """Of the units, those that are kept where the damage of an axis is measured."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from widthwise.compression.record import Trial
 from widthwise.errors import ConfigError, SearchError
-from widthwise.healing import heal
+from widthwise.healing import HealReport, heal
 from widthwise.network.batches import evaluating
 from widthwise.network.inputs import Inputs
 from widthwise.network.outputs import tensors_of
@@ -64,13 +64,14 @@ class Trials:
         Raises:
             SearchError: If a measure is not a number.
         """
-        return self.judged(name, plan, self.healed(plan, layers))
+        return self.judged(name, plan, self.healed(plan, layers)[0])
 
-    def healed(self, plan: Plan, layers: Collection[str] | None = None) -> nn.Module:
+    def healed(
+        self, plan: Plan, layers: Collection[str] | None = None
+    ) -> tuple[nn.Module, HealReport]:
         """Cut the network by a plan, and heal it on the few inputs of a trial."""
         small = shrink(self._model, plan, verify=False)
-        heal(small, self._model, plan, self._healed_on, layers=layers)
-        return small
+        return small, heal(small, self._model, plan, self._healed_on, layers=layers)
 
     def judged(self, name: str, plan: Plan, small: nn.Module) -> Trial:
         """Measure a network on the inputs that are held out.

@@ -100,6 +100,8 @@ def refine(
                 return _nothing("too few inputs to hold some out")
         work = _Work(both, parameters, start, train, held_out, batch)
         before = work.error()
+        if not before:
+            return _nothing("there is nothing to bring closer")
         try:
             work.gradients(work.drawn(torch.Generator().manual_seed(0)))
         except RuntimeError as error:

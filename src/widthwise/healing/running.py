@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_leaves
 
 from widthwise import errors
 from widthwise.network.inputs import Inputs
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,12 @@ class Visit:
 
     def part(self, which: slice) -> Visit:
         """Return the same of some of the inputs."""
-        given, made, added = (
-            each[which] if isinstance(each, Tensor) else each
-            for each in (self.given, self.made, self.added)
-        )
-        return Visit(given, made, added)  # type: ignore[arg-type]
+        return Visit(_part(self.given, which), _part(self.made, which), _part(self.added, which))
+
+
+def _part(value: _Value, which: slice) -> _Value:
+    # A layer may put out something else than a tensor; it is left alone.
+    return cast(_Value, value[which]) if isinstance(value, Tensor) else value
 
 
 class _Stopped(BaseException):

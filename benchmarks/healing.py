@@ -26,12 +26,11 @@ from torch.nn import functional
 
 import widthwise as ww
 from harness import RESULTS, write
-from parents import HELD_OUT, accuracy, fit, normalised
+from parents import HELD_OUT, accuracy, fit, fresh, normalised
 from widthwise.compression.compress import STEPS, compressed
 from widthwise.data.arrays import ImageClasses
 from widthwise.data.cifar import load_cifar10
 from widthwise.data.source import Source
-from widthwise.models import resolve
 
 INPUTS, BATCH = 1_024, 128
 PEAK = 0.05
@@ -42,7 +41,7 @@ Batches = Sequence[Tensor]
 
 def parent(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Load a trained network and what was noted about it."""
-    network = resolve(f"widthwise/{path.stem.rpartition('-')[0]}").build()
+    network = fresh(path.stem.rpartition("-")[0])
     network.load_state_dict(safetensors.torch.load_file(path))
     with safetensors.safe_open(path, "pt") as file:
         return network.eval(), json.loads(file.metadata()["facts"])

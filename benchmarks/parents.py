@@ -5,11 +5,15 @@ The last 5,000 training images are held out: plans are chosen on them, and no pa
     python benchmarks/parents.py resnet20 --seeds 0 1 2 --data DIR --out DIR
 
 Writes NETWORK-SEED.safetensors with the accuracy in its header, and resumes where it was stopped.
+On a GPU (`--device cuda`) a step is captured once and replayed, since launching its kernels takes
+longer than they do.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -28,9 +32,15 @@ from widthwise.data.cifar import load_cifar10
 from widthwise.data.source import Source
 from widthwise.models import resolve
 
+Backward = Callable[[Tensor, Tensor], None]
+"""Leaves the gradients of a batch and its classes in the parameters."""
+
 HELD_OUT = 5_000
 BATCH = 256
 PEAK = 0.4
+PEAKS = {"vgg16_bn": 0.1, "mobilenet_v2": 0.2}
+"""Largest learning rates of the networks that `PEAK` is too large for."""
+OPTIONS: dict[str, dict[str, Any]] = {"mobilenet_v2": {"image_size": 32}}
 WARM_UP = 0.2
 SMOOTHING = 0.1
 WEIGHT_DECAY = 5e-4
@@ -38,8 +48,8 @@ WEIGHT_DECAY = 5e-4
 
 def normalised(images: Tensor, data: ImageClasses) -> Tensor:
     """Scale uint8 images as the networks see them."""
-    mean = torch.tensor(data.mean).reshape(1, -1, 1, 1)
-    std = torch.tensor(data.std).reshape(1, -1, 1, 1)
+    mean = torch.tensor(data.mean, device=images.device).reshape(1, -1, 1, 1)
+    std = torch.tensor(data.std, device=images.device).reshape(1, -1, 1, 1)
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -47,7 +57,7 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor, data: ImageClas
     """Measure the share of right answers in percent, in evaluation mode."""
     network.eval()
     right = 0
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16):
         for chosen in torch.arange(len(images)).split(500):
             scores = network(normalised(images[chosen], data))
             right += int((scores.argmax(1) == labels[chosen]).sum())
@@ -88,27 +98,33 @@ def fit(
     if state is not None:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-    compiled = torch.compile(network)
     images = data.train.images[:-HELD_OUT]
     labels = data.train.labels[:-HELD_OUT]
+    compute = network if images.is_cuda else torch.compile(network)
+
+    def backward(batch: Tensor, classes: Tensor) -> None:
+        # Inside a recorded step, weights cast once would be kept from one replay to the next.
+        with torch.autocast(batch.device.type, torch.bfloat16, cache_enabled=not batch.is_cuda):
+            scores = compute(batch)
+        loss = functional.cross_entropy(scores.float(), classes, label_smoothing=SMOOTHING)
+        network.zero_grad()
+        loss.backward()
+
+    network.train()
+    if images.is_cuda:
+        backward = captured(backward, network, normalised(images[:BATCH], data), labels[:BATCH])
     per_epoch = len(images) // BATCH
     for epoch in range(0 if state is None else state["epoch"], epochs):
         network.train()
         order = torch.randperm(
             len(images), generator=torch.Generator().manual_seed(derived_seed(seed, epoch))
-        )
+        ).to(images.device)
         for number, chosen in enumerate(order[: per_epoch * BATCH].split(BATCH)):
             drawn = derived_seed(seed, epoch, number)
             batch = random_flip(random_shift(images[chosen], pixels=4, seed=drawn), seed=drawn + 1)
             for group in optimizer.param_groups:
                 group["lr"] = rate(epoch * per_epoch + number + 1, epochs * per_epoch + 1, peak)
-            with torch.autocast("cpu", torch.bfloat16):
-                scores = compiled(normalised(batch, data))
-            loss = functional.cross_entropy(
-                scores.float(), labels[chosen], label_smoothing=SMOOTHING
-            )
-            optimizer.zero_grad()
-            loss.backward()
+            backward(normalised(batch, data), labels[chosen])
             optimizer.step()
         after(
             {
@@ -119,13 +135,50 @@ def fit(
         )
 
 
+def captured(backward: Backward, network: nn.Module, images: Tensor, labels: Tensor) -> Backward:
+    """Record what `backward` starts on the GPU for one batch, to be replayed for any other."""
+    before = copy.deepcopy(network.state_dict())
+    apart = torch.cuda.Stream()
+    apart.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(apart):
+        for _ in range(3):
+            backward(images, labels)
+    torch.cuda.current_stream().wait_stream(apart)
+    graph = torch.cuda.CUDAGraph()
+    images, labels = images.clone(), labels.clone()
+    with torch.cuda.graph(graph):
+        backward(images, labels)
+    network.load_state_dict(before)
+
+    def replay(given: Tensor, classes: Tensor) -> None:
+        images.copy_(given)
+        labels.copy_(classes)
+        graph.replay()
+
+    return replay
+
+
+def fresh(name: str) -> nn.Module:
+    """Build a network of `widthwise.models` for images of 32 by 32."""
+    return resolve(f"widthwise/{name}").build(**OPTIONS.get(name, {}))
+
+
+def on(device: torch.device, data: ImageClasses) -> ImageClasses:
+    """Put images and labels on a device."""
+    train, test = (
+        dataclasses.replace(split, images=split.images.to(device), labels=split.labels.to(device))
+        for split in (data.train, data.test)
+    )
+    return dataclasses.replace(data, train=train, test=test)
+
+
 def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> None:
     """Train one network from where it stands."""
     path = out / f"{name}-{seed}.safetensors"
     if path.exists():
         return
     torch.manual_seed(seed)
-    network = resolve(f"widthwise/{name}").build()
+    network = fresh(name).to(data.train.images.device)
     half_way = path.with_suffix(".pt")
     start = time.perf_counter()
 
@@ -136,7 +189,8 @@ def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> N
         print(f"{name} {seed}: {state['epoch']} epochs, {seconds:.0f} s", flush=True)
 
     state = torch.load(half_way) if half_way.exists() else None
-    fit(network, data, epochs=epochs, seed=seed, state=state, after=save)
+    peak = PEAKS.get(name, PEAK)
+    fit(network, data, epochs=epochs, seed=seed, peak=peak, state=state, after=save)
     facts = {
         "held_out": accuracy(
             network,
@@ -153,7 +207,7 @@ def train(name: str, seed: int, epochs: int, data: ImageClasses, out: Path) -> N
         "epochs": epochs,
         "seed": seed,
     }
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    weights = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
     safetensors.torch.save_file(weights, path, metadata={"facts": json.dumps(facts)})
     half_way.unlink(missing_ok=True)
     print(name, facts, flush=True)
@@ -165,11 +219,13 @@ def main() -> None:
     parser.add_argument("network")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--device", type=torch.device, default="cpu")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    data = load_cifar10(Source(folder=given.data))
+    data = on(given.device, load_cifar10(Source(folder=given.data)))
+    torch.backends.cudnn.benchmark = True
     for seed in given.seeds:
         train(given.network, seed, given.epochs, data, given.out)
 

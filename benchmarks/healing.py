@@ -5,6 +5,9 @@
 The parents come from `parents.py`. 1,024 training images without labels (the score `Taylor` alone
 reads labels); no training, except where `--epochs` asks for some after the cut, on the training
 images that no plan was compared on. Accuracy on the 10,000 test images, on which nothing is chosen.
+The arms of Torch-Pruning need `pip install torch-pruning`; what they cut has BatchNorm estimated
+anew, and nothing else.
+
 Adds rows to results/healing.json; a row that is there is not measured again.
 """
 
@@ -27,6 +30,7 @@ from torch.nn import functional
 import widthwise as ww
 from harness import RESULTS, write
 from parents import HELD_OUT, accuracy, fit, fresh, normalised
+from peer_cuts import CRITERIA, cut
 from widthwise.compression.compress import STEPS, compressed
 from widthwise.data.arrays import ImageClasses
 from widthwise.data.cifar import load_cifar10
@@ -85,8 +89,27 @@ def measured(
     def tested(each: nn.Module) -> float:
         return round(accuracy(each, data.test.images, data.test.labels, data), 2)
 
+    def trained_on(each: nn.Module) -> dict[str, float]:
+        found = {}
+        for count in epochs:
+            trained = copy.deepcopy(each)
+            fit(trained, data, epochs=count, seed=0, peak=PEAK)
+            found[f"{count} epochs"] = tested(trained)
+        return found
+
     start = time.perf_counter()
     row: dict[str, Any] = {}
+    if arm in CRITERIA:
+        pairs = list(zip(batches, data.train.labels[:INPUTS].split(BATCH), strict=True))
+        small, share = cut(network, arm, pairs, keep)
+        row["decide_s"] = round(time.perf_counter() - start, 1)
+        anew = estimated_anew(small, batches)
+        row |= {
+            "macs": round(share, 4),
+            "right after": tested(small),
+            "batchnorm": tested(anew),
+        }
+        return row | trained_on(anew)
     if arm == "compress":
         found = compressed(network, batches, budget=ww.Macs(keep), steps=0)
         row["chosen"] = found.trials[0].name
@@ -109,11 +132,7 @@ def measured(
         "healed": tested(fitted),
         "refined": tested(healed),
     }
-    for count in epochs:
-        trained = copy.deepcopy(healed)
-        fit(trained, data, epochs=count, seed=0, peak=PEAK)
-        row[f"{count} epochs"] = tested(trained)
-    return row
+    return row | trained_on(healed)
 
 
 def main() -> None:
@@ -124,7 +143,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*")
     parser.add_argument("--keep", type=float, nargs="+", default=[0.7, 0.5, 0.3])
     arms = ["uniform", "L1", "Taylor", "Reconstruction", "compress"]
-    parser.add_argument("--arms", nargs="+", choices=arms, default=arms)
+    parser.add_argument("--arms", nargs="+", choices=[*arms, *CRITERIA], default=arms)
     parser.add_argument("--epochs", type=int, nargs="*", default=[])
     given = parser.parse_args()
     data = load_cifar10(Source(folder=given.data))
@@ -139,7 +158,7 @@ def main() -> None:
         for keep in given.keep:
             for arm in given.arms:
                 key = {"network": weights.stem, "budget": keep, "widths by": arm}
-                wanted = {"refined", *(f"{count} epochs" for count in given.epochs)}
+                wanted = {"batchnorm", *(f"{count} epochs" for count in given.epochs)}
                 if any(key.items() <= row.items() and wanted <= row.keys() for row in rows):
                     continue
                 row = key | {"full": round(facts["test"], 2)}

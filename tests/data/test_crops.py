@@ -7,21 +7,21 @@ import torch
 
 from widthwise.data.batches import train_batches
 from widthwise.data.crops import Crops, Whole
-from widthwise.data.photographs import Photograph
+from widthwise.data.pairs import Pair
 from widthwise.errors import DataError
 
 
-def numbered(name: str, height: int, width: int, first: int = 0) -> Photograph:
-    """A photograph whose pixels are numbered row by row."""
+def numbered(name: str, height: int, width: int, first: int = 0) -> Pair:
+    """A photograph whose pixels are numbered row by row, beside itself."""
     pixels = torch.arange(first, first + height * width).reshape(1, height, width)
-    return Photograph(name=name, pixels=pixels)
+    return Pair(name=name, given=pixels, clean=pixels)
 
 
 def test_a_crop_is_decided_by_seed_and_number() -> None:
     """In whatever batch it comes; another seed or number gives another one."""
     crops = Crops([numbered("a", 40, 50)], side=8, count=100)
-    together, numbers = crops.batch([5, 6, 7], seed=1)
-    alone, _ = crops.batch([6], seed=1)
+    together, _, numbers = crops.batch([5, 6, 7], seed=1)
+    alone, _, _ = crops.batch([6], seed=1)
     assert numbers.tolist() == [5, 6, 7]
     assert torch.equal(together[1], alone[0])
     assert not torch.equal(together[0], together[1])
@@ -32,7 +32,7 @@ def test_crops_are_squares_out_of_photographs() -> None:
     """Every place of every photograph can be shown, and only places inside."""
     small, large = numbered("a", 5, 6), numbered("b", 6, 5, first=1000)
     crops = Crops([small, large], side=4, count=1000)
-    pixels, _ = crops.batch(range(1000), seed=0)
+    pixels, _, _ = crops.batch(range(1000), seed=0)
     starts = set(pixels[:, 0, 0, 0].tolist())
     expected = {row * 6 + column for row in range(2) for column in range(3)}
     expected |= {1000 + row * 5 + column for row in range(3) for column in range(2)}
@@ -44,7 +44,7 @@ def test_crops_are_squares_out_of_photographs() -> None:
 def test_photographs_are_equally_likely_whatever_their_size() -> None:
     """A large one is not shown more often than a small one."""
     crops = Crops([numbered("a", 4, 4), numbered("b", 100, 100, first=1000)], side=4, count=1000)
-    pixels, _ = crops.batch(range(1000), seed=0)
+    pixels, _, _ = crops.batch(range(1000), seed=0)
     assert 420 < int((pixels[:, 0, 0, 0] < 1000).sum()) < 580
 
 
@@ -55,7 +55,7 @@ def test_an_epoch_shows_new_crops() -> None:
 
     def starts(epoch: int) -> list[int]:
         loader.sampler.set_epoch(epoch)
-        return [int(start) for pixels, _ in loader for start in pixels[:, 0, 0, 0]]
+        return [int(start) for pixels, _, _ in loader for start in pixels[:, 0, 0, 0]]
 
     first = starts(0)
     assert not set(starts(1)) & set(first)
@@ -72,8 +72,9 @@ def test_a_photograph_smaller_than_a_crop_is_refused() -> None:
 def test_long_sides_are_cut_around_the_middle() -> None:
     """Shorter ones stay as they are."""
     whole = Whole([numbered("a", 3, 9)], largest_side=5)
-    pixels, numbers = whole.batch([0], seed=None)
+    pixels, clean, numbers = whole.batch([0], seed=None)
     assert pixels[0].shape == (1, 3, 5)
     assert pixels[0][0, 0].tolist() == [2, 3, 4, 5, 6]
+    assert torch.equal(pixels[0], clean[0])
     assert numbers.tolist() == [0]
-    assert Whole([numbered("a", 3, 9)], largest_side=None).pixels[0].shape == (1, 3, 9)
+    assert Whole([numbered("a", 3, 9)], largest_side=None).pairs[0].clean.shape == (1, 3, 9)

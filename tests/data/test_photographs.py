@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from widthwise.data.photographs import TEST, TRAIN, bundled_photographs, photographs_in
+from widthwise.data.photographs import (
+    TEST,
+    TRAIN,
+    bundled_photographs,
+    files_in,
+    read_photographs,
+)
 from widthwise.errors import DataError
 
 WriteImage = Callable[..., Path]
@@ -44,49 +50,55 @@ def test_pixels_are_bytes_of_the_wanted_channels(colour: bool, channels: int) ->
         assert photo.pixels.max() > 128
 
 
-def test_a_folder_has_two_splits(tmp_path: Path, write_image: WriteImage) -> None:
-    """Files below `train` and `test`, sorted by path; RGB becomes grey where that is asked for."""
-    write_image(tmp_path / "train" / "b.png")
-    write_image(tmp_path / "train" / "a" / "c.png", mode="L")
-    write_image(tmp_path / "test" / "d.png", size=(30, 40))
-    found = photographs_in(tmp_path, colour=False)
-    assert [Path(photo.name).name for photo in found.train] == ["c.png", "b.png"]
-    assert [tuple(photo.pixels.shape) for photo in found.test] == [(1, 30, 40)]
+def test_files_are_found_by_suffix_below_a_folder(tmp_path: Path, write_image: WriteImage) -> None:
+    """Sorted by path; RGB becomes grey where that is asked for."""
+    write_image(tmp_path / "b.png", size=(30, 40))
+    write_image(tmp_path / "a" / "c.png", mode="L")
+    (tmp_path / "notes.txt").write_text("no image")
+    files = files_in(tmp_path, setting="it")
+    assert [path.name for path in files] == ["c.png", "b.png"]
+    found = read_photographs(files, colour=False)
+    assert [photo.name for photo in found] == [str(path) for path in files]
+    assert found[1].pixels.shape == (1, 30, 40)
 
 
 def test_colours_stay_where_they_are(tmp_path: Path, write_image: WriteImage) -> None:
     """Channels come first, red first, rows before columns."""
     from PIL import Image
 
-    for split in ("train", "test"):
-        path = write_image(tmp_path / split / "a.png", size=(20, 30))
-    pixels = photographs_in(tmp_path, colour=True).test[0].pixels
+    path = write_image(tmp_path / "a.png", size=(20, 30))
+    pixels = read_photographs([path], colour=True)[0].pixels
     with Image.open(path) as image:
         assert tuple(pixels[:, 7, 3].tolist()) == image.getpixel((3, 7))
 
 
+def test_a_grey_photograph_is_the_same_in_every_colour(
+    tmp_path: Path, write_image: WriteImage
+) -> None:
+    """Published sets have a few grey ones among those in colour."""
+    files = [write_image(tmp_path / "grey.png", mode="L")]
+    (grey,), (coloured,) = (read_photographs(files, colour=colour) for colour in (False, True))
+    assert coloured.pixels.shape[0] == 3
+    assert torch.equal(coloured.pixels, grey.pixels.expand(3, -1, -1))
+
+
 def test_wrong_files_are_all_named(tmp_path: Path, write_image: WriteImage) -> None:
-    """Broken files, and grey ones where colour is asked for, of both splits, in one error."""
-    write_image(tmp_path / "train" / "good.png")
-    write_image(tmp_path / "train" / "grey.png", mode="L")
-    broken = write_image(tmp_path / "test" / "cut.png")
+    """Broken files, and those of other modes, in one error."""
+    write_image(tmp_path / "good.png")
+    write_image(tmp_path / "see_through.png", mode="RGBA")
+    broken = write_image(tmp_path / "cut.png")
     broken.write_bytes(broken.read_bytes()[:200])
+    files = files_in(tmp_path, setting="it")
     with pytest.raises(
-        DataError, match=r"(?s)grey\.png`: expected RGB, got.*L.*cut\.png"
+        DataError, match=r"(?s)cut\.png.*see_through\.png`: expected grey or RGB, got.*RGBA"
     ) as caught:
-        photographs_in(tmp_path, colour=True)
+        read_photographs(files, colour=True)
     assert "good.png" not in str(caught.value)
 
 
-@pytest.mark.parametrize("missing", ["train", "test"])
-def test_a_folder_without_a_split_is_refused(
-    missing: str, tmp_path: Path, write_image: WriteImage
-) -> None:
-    """The error names the folder that is expected, and what is wrong with it."""
-    for split in {"train", "test"} - {missing}:
-        write_image(tmp_path / split / "a.png")
-    with pytest.raises(DataError, match=rf"{missing}` is not a folder(?s:.*)`task\.folder`"):
-        photographs_in(tmp_path, colour=False)
-    (tmp_path / missing).mkdir()
-    with pytest.raises(DataError, match=rf"{missing}` has no photographs"):
-        photographs_in(tmp_path, colour=False)
+def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
+    """The error names the folder that is expected, what is wrong with it, and the setting."""
+    with pytest.raises(DataError, match=r"missing` is not a folder(?s:.*)set `task\.folder`"):
+        files_in(tmp_path / "missing", setting="`task.folder`")
+    with pytest.raises(DataError, match=rf"{tmp_path.name}` has no photographs"):
+        files_in(tmp_path, setting="`task.folder`")

@@ -99,14 +99,39 @@ def test_baselines_cost_what_was_printed(section: str, name: str) -> None:
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 3) == golden["params_m"]
 
 
-def test_dncnn_costs_what_was_printed() -> None:
-    """The 17 layers have the printed GFLOPs, counted as above on 128x128 pixels, and parameters."""
-    golden = PUBLISHED["restoration_128x128_input"]["dncnn_17"]
+SMALL, LARGE = 128**2, 512**2
+# What was counted besides: EDSR's mean colour is a 1x1 convolution there, before and after; UNet's
+# transposed convolutions were counted as if every output came from four inputs (theirs have one),
+# and its ReLUs, functions there, were not counted at all.
+UP = 4 * 8**2 * 512 * 256 * 4
+COUNTED_BESIDES = {
+    "dncnn": (0, 0),
+    "srresnet": (0, 0),
+    "edsr": (9 * (SMALL + LARGE), 2 * (9 + 3)),
+    "unet": (3 * UP - 3_997_696, 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("printed", "name"),
+    [
+        ("dncnn_17", "dncnn"),
+        ("unet_5", "unet"),
+        ("srresnet_x4", "srresnet"),
+        ("edsr_8x128_x4", "edsr"),
+    ],
+)
+def test_restoration_costs_what_was_printed(printed: str, name: str) -> None:
+    """Networks have the printed GFLOPs, counted as above on 128x128 pixels, and parameters."""
+    golden = PUBLISHED["restoration_128x128_input"][printed]
+    spec = resolve(f"widthwise/{name}")
     with torch.device("meta"):
-        model = resolve("widthwise/dncnn").build().eval()
-    flops = _flops_with_norms_and_activations(model, 128, channels=1)
+        model = spec.build().eval()
+    flops, params = COUNTED_BESIDES[name]
+    flops += _flops_with_norms_and_activations(model, 128, channels=spec.input_shape[1])
+    params += sum(p.numel() for p in model.parameters())
     assert round(flops / 1e9, 4) == golden["gflops_published"]
-    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 4) == golden["params_m"]
+    assert round(params / 1e6, 4) == golden["params_m"]
 
 
 def _flops_with_norms_and_activations(model: nn.Module, side: int, channels: int = 3) -> float:
@@ -116,7 +141,7 @@ def _flops_with_norms_and_activations(model: nn.Module, side: int, channels: int
         nonlocal others
         others += output.numel() * (2 if isinstance(module, nn.BatchNorm2d) else 1)
 
-    counted = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid)
+    counted = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.PReLU, nn.Hardswish, nn.Hardsigmoid)
     for module in model.modules():
         if isinstance(module, counted):
             module.register_forward_hook(count)

@@ -28,6 +28,9 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
     ("efficientnet_b0", {"width_mult": 0.25, "image_size": 64}),
     ("dncnn", {"features": 32, "blocks": 4}),
     ("dncnn", {"features": 32, "blocks": 3, "norm": False}),
+    ("unet", {"features": 8, "levels": 3}),
+    ("srresnet", {"features": 16, "blocks": 2, "scale": 3}),
+    ("edsr", {"features": 16, "blocks": 2, "scale": 2, "res_scale": 0.1}),
 ]
 NAMES = [name.partition("/")[2] for name in list_models("widthwise/*")]
 CASES = [

@@ -32,8 +32,9 @@ def shapes(recipe: SearchRecipe) -> tuple[tuple[int, ...], tuple[int, ...]]:
     task = recipe.task
     if task.name == "classification":
         return SHAPES[task.dataset], (1, CLASSES[task.dataset])
-    images = (1, 3 if task.colour else 1, task.patch, task.patch)
-    return images, images
+    scale, channels = getattr(task, "scale", 1), 3 if task.colour else 1
+    small = (1, channels, task.patch // scale, task.patch // scale)
+    return small, (1, channels, task.patch, task.patch)
 
 
 def on_meta(recipe: SearchRecipe) -> tuple[torch.nn.Module, torch.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from widthwise.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
+T = TypeVar("T")
 
 # Names of functions in `skimage.data` whose files are part of its wheel. Others are downloaded.
 TRAIN = (
@@ -80,38 +81,78 @@ def bundled_photographs(*, colour: bool) -> Photographs:
     return Photographs(train=load(TRAIN), test=load(TEST))
 
 
-def photographs_in(folder: Path, *, colour: bool) -> Photographs:
-    """Load all image files below ``train`` and ``test`` in a folder into memory.
+def read_photographs(files: Sequence[Path], *, colour: bool) -> tuple[Photograph, ...]:
+    """Load image files into memory.
 
     Args:
-        folder: Holds both.
-        colour: Whether to take RGB as it is and refuse grey; otherwise all of them, in grey.
+        files: Their paths.
+        colour: Whether photographs get three channels, grey ones too; otherwise all of them one.
 
     Returns:
-        The photographs, sorted by path.
+        The photographs, in the same order.
 
     Raises:
-        DataError: If a folder is missing or empty, or a file cannot be read or is neither grey nor
-            RGB. All such files are named.
+        DataError: If a file cannot be read or is neither grey nor RGB. All such files are named.
     """
-    splits = [_files(folder, name) for name in ("train", "test")]
-    loaded: list[list[Photograph]] = [[], []]
+    return tuple(_each(files, lambda path, image: _photograph(str(path), image, colour=colour)))
+
+
+def sizes_of(files: Sequence[Path]) -> list[tuple[int, int]]:
+    """Read how large images are, without decoding them.
+
+    Args:
+        files: Their paths.
+
+    Returns:
+        Height and width of each, in pixels.
+
+    Raises:
+        DataError: If a file is no image. All such files are named.
+    """
+    return _each(files, lambda path, image: (image.height, image.width))
+
+
+def _each(files: Sequence[Path], read: Callable[[Path, Image.Image], T]) -> list[T]:
+    """Apply a function to every opened file, and raise one error about all that failed."""
+    done: list[T] = []
     problems: list[str] = []
-    for number, files in enumerate(splits):
-        for path in files:
-            try:
-                with Image.open(path) as image:
-                    loaded[number].append(_photograph(str(path), image, colour=colour))
-            # What Pillow's readers raise on damaged files; and what is raised here.
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                problems.append(f"`{path}`: {str(error) or type(error).__name__}")
+    for path in files:
+        try:
+            with Image.open(path) as image:
+                done.append(read(path, image))
+        # What Pillow's readers raise on damaged files; and what is raised here.
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            problems.append(f"`{path}`: {str(error) or type(error).__name__}")
     if problems:
         more = f"\n    and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise DataError(
             "These photographs cannot be used:\n    " + "\n    ".join(problems[:8]) + more + "\n"
             "Hint: get them again, convert them, or remove them."
         )
-    return Photographs(train=tuple(loaded[0]), test=tuple(loaded[1]))
+    return done
+
+
+def files_in(place: Path, *, setting: str) -> list[Path]:
+    """List all image files below a folder.
+
+    Args:
+        place: The folder.
+        setting: What it was named by, for messages.
+
+    Returns:
+        Paths, sorted.
+
+    Raises:
+        DataError: If there is no such folder, or no image in it.
+    """
+    files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        state = "has no photographs" if place.is_dir() else "is not a folder"
+        raise DataError(
+            f"`{place.absolute()}` {state}.\n"
+            f"Hint: put image files there ({', '.join(SUFFIXES)}), or set {setting}."
+        )
+    return files
 
 
 def _bundled(name: str) -> Array:
@@ -125,24 +166,10 @@ def _bundled(name: str) -> Array:
 
 
 def _photograph(name: str, image: Image.Image, *, colour: bool) -> Photograph:
-    if image.mode not in (("RGB",) if colour else ("L", "RGB")):
-        expected = "RGB" if colour else "grey or RGB"
-        raise ValueError(f"expected {expected}, got the Pillow mode {image.mode}")
-    values = np.asarray(image if colour else image.convert("L"))
+    if image.mode not in ("L", "RGB"):
+        raise ValueError(f"expected grey or RGB, got the Pillow mode {image.mode}")
+    values = np.asarray(image.convert("RGB" if colour else "L"))
     pixels = torch.from_numpy(values.copy())
     return Photograph(
         name=name, pixels=pixels.permute(2, 0, 1).contiguous() if colour else pixels[None]
     )
-
-
-def _files(folder: Path, split: str) -> list[Path]:
-    place = folder / split
-    files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        state = "has no photographs" if place.is_dir() else "is not a folder"
-        raise DataError(
-            f"`{place.absolute()}` {state}.\n"
-            "Why: a folder of photographs has a folder `train`, and a folder `test` with others.\n"
-            f"Hint: put image files there ({', '.join(SUFFIXES)}), or set `task.folder`."
-        )
-    return files

@@ -13,7 +13,8 @@ from torch import nn
 CIFAR = (1, 3, 32, 32)
 TINY_IMAGENET = (1, 3, 64, 64)
 GREY = (1, 1, 128, 128)
-"""What published costs of denoisers are counted on."""
+COLOUR = (1, 3, 128, 128)
+"""What published costs of denoisers and of super-resolution are counted on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,4 +70,15 @@ SHIPPED: dict[str, Shipped] = {
     "regnet_x_400mf": _cifar("regnet:regnet_x_400mf"),
     "regnet_y_400mf": _cifar("regnet:regnet_y_400mf"),
     "dncnn": Shipped(factory="dncnn:DnCNN", input_shape=GREY),
+    "unet": Shipped(factory="unet:UNet", input_shape=GREY),
+    "srresnet": Shipped(factory="srresnet:SRResNet", input_shape=COLOUR),
+    "edsr": Shipped(factory="edsr:EDSR", input_shape=COLOUR),
+    "edsr_32x256": Shipped(
+        factory="edsr:EDSR",
+        input_shape=COLOUR,
+        options={"features": 256, "blocks": 32, "res_scale": 0.1},
+    ),
+    "edsr_16x64": Shipped(
+        factory="edsr:EDSR", input_shape=COLOUR, options={"features": 64, "blocks": 16}
+    ),
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from widthwise.tasks.classification.settings import ClassificationSettings
-from widthwise.tasks.denoising.settings import DenoisingSettings
+from widthwise.tasks.restoration.settings import DenoisingSettings, SuperResolutionSettings
 
 TASKS: dict[str, type] = {
     "classification": ClassificationSettings,
     "denoising": DenoisingSettings,
+    "super_resolution": SuperResolutionSettings,
 }
 """Name in a recipe -> the record of its settings, whose ``open()`` gives the task. Importing them
 is cheap: a task is imported when it is opened."""

@@ -15,11 +15,13 @@ from training import FLOAT32
 from widthwise.errors import ConfigError, DataError
 from widthwise.models.dncnn import DnCNN
 from widthwise.tasks import TASKS
-from widthwise.tasks.denoising.settings import DenoisingSettings, Distance, Place
-from widthwise.tasks.denoising.task import Denoising
 from widthwise.tasks.hardware import HardwareConfig, Precision
-from widthwise.tasks.image_quality import psnr, ssim
+from widthwise.tasks.restoration.quality import Comparison
+from widthwise.tasks.restoration.settings import DenoisingSettings, Distance, Place
+from widthwise.tasks.restoration.task import Restoration
 from widthwise.tasks.stage import StageConfig
+
+COMPARED = Comparison(shave=1)
 
 
 @pytest.fixture
@@ -35,11 +37,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def open_folder(folder: Path, **settings: Any) -> Denoising:
+def open_folder(folder: Path, **settings: Any) -> Restoration:
     known: dict[str, Any] = {"patch": 24, "batch_size": 4, "samples_per_epoch": 16, "sigma": 30.0}
     record = TASKS["denoising"](dataset=Place.folder, folder=str(folder), **{**known, **settings})
     task = record.open()
-    assert isinstance(task, Denoising)
+    assert isinstance(task, Restoration)
     return task
 
 
@@ -78,10 +80,12 @@ def test_a_network_that_does_nothing_is_as_good_as_its_input(folder: Path) -> No
     """Measured by hand, image by image; the noise is the same at every call."""
     task = open_folder(folder)
     values: list[tuple[float, float]] = []
-    for number, pixels in enumerate(task.whole.pixels):
+    for number, pixels in enumerate(pair.clean for pair in task.whole.pairs):
         generator = torch.Generator().manual_seed(_seed_of(number))
         image = pixels + 30.0 * torch.randn(pixels.shape, generator=generator)
-        values.append((psnr(image, pixels, shave=1), ssim(image, pixels, shave=1)))
+        values.append(
+            (Comparison(shave=1).psnr(image, pixels), Comparison(shave=1).ssim(image, pixels))
+        )
     expected = {"psnr": np.mean([p for p, _ in values]), "ssim": np.mean([s for _, s in values])}
     found = task.evaluate(nn.Identity(), FLOAT32)
     assert found == {name: pytest.approx(value, abs=2e-3) for name, value in expected.items()}
@@ -98,7 +102,7 @@ def _seed_of(number: int) -> int:
 def test_images_are_measured_one_by_one(folder: Path) -> None:
     """Two images of different error have the mean of their PSNR, not that of the pooled error."""
     task = open_folder(folder)
-    pixels = task.whole.pixels
+    pixels = [pair.clean for pair in task.whole.pairs]
 
     class Known(nn.Module):
         """Returns the first test image almost right, and others as 0."""
@@ -108,7 +112,8 @@ def test_images_are_measured_one_by_one(folder: Path) -> None:
             return (pixels[0] + 2.0)[None] / 255 if first else torch.zeros_like(images)
 
     expected = (
-        psnr(pixels[0] + 2.0, pixels[0], shave=1) + psnr(0 * pixels[1], pixels[1], shave=1)
+        Comparison(shave=1).psnr(pixels[0] + 2.0, pixels[0])
+        + Comparison(shave=1).psnr(0 * pixels[1], pixels[1])
     ) / 2
     assert task.evaluate(Known(), FLOAT32)["psnr"] == pytest.approx(expected, abs=1e-4)
 
@@ -138,7 +143,7 @@ def test_sizes_that_need_padding_are_padded(folder: Path) -> None:
     plain = open_folder(folder).evaluate(nn.Identity(), FLOAT32)
     assert task.evaluate(network, FLOAT32) == plain
     module = task.module(network, StageConfig(epochs=1), seed=0, hardware=FLOAT32)
-    assert module.restored(task.whole.pixels[0], 0).shape == (1, 33, 47)
+    assert module.restored(task.whole.pairs[0].clean, 0).shape == (1, 33, 47)
     assert network.seen == (36, 48)
 
 
@@ -188,9 +193,11 @@ def test_samples_show_input_networks_and_the_clean_image(folder: Path) -> None:
     ] * 2
     noisy, found, _, clean = rows[0]
     assert clean.image.shape == (33, 47) and clean.image.dtype == np.uint8
-    assert np.array_equal(clean.image, task.whole.pixels[0][0].numpy())
+    assert np.array_equal(clean.image, task.whole.pairs[0].clean[0].numpy())
     assert np.array_equal(noisy.image, found.image), "this network adds nothing"
-    expected = psnr(torch.from_numpy(noisy.image)[None], task.whole.pixels[0], shave=0)
+    expected = Comparison(shave=0).psnr(
+        torch.from_numpy(noisy.image)[None], task.whole.pairs[0].clean
+    )
     assert noisy.caption == found.caption == f"{expected:.2f} dB"
     assert clean.caption == ""
     assert network.training and torch.equal(network.body[0][1].running_mean, before)

@@ -1,4 +1,4 @@
-"""Denoising as a task: what jobs talk to."""
+"""Restoration as a task: what jobs talk to."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from widthwise.data.batches import derived_seed, eval_batches, train_batches
 from widthwise.data.crops import Crops, Whole
-from widthwise.data.photographs import Photographs, bundled_photographs, photographs_in
+from widthwise.data.pairs import Pair, Pairs, bundled_pairs, pairs_in
 from widthwise.errors import ConfigError
 from widthwise.measures import Measure
 from widthwise.tasks.base import Sample
 from widthwise.tasks.checking import require_outputs
-from widthwise.tasks.denoising.module import SHAVE, DenoisingModule, distance, training_pair
-from widthwise.tasks.denoising.noise import noisy_test_image
-from widthwise.tasks.denoising.settings import DenoisingSettings, Place
 from widthwise.tasks.fit import measured
 from widthwise.tasks.hardware import HardwareConfig
-from widthwise.tasks.image_quality import PEAK, PSNR, SSIM, as_shown, psnr, ssim
+from widthwise.tasks.restoration.damage import Damage
+from widthwise.tasks.restoration.module import RestorationModule, distance, training_pair
+from widthwise.tasks.restoration.quality import PEAK, PSNR, SSIM, Comparison, as_shown
+from widthwise.tasks.restoration.settings import Place, RestorationSettings
 from widthwise.tasks.stage import StageConfig
 
 EXAMPLES = 4
@@ -33,30 +33,41 @@ SHOWN_SIDE = 128
 """Height and width of samples in pixels."""
 
 
-class Denoising:
-    """Denoising of photographs, as `widthwise.tasks.base.Task`.
+class Restoration:
+    """Restoration of photographs, as `widthwise.tasks.base.Task`.
 
     Args:
-        settings: Name the photographs, the noise and the loss.
+        settings: Name the photographs, the crops and the loss.
+        damage: What is to be undone.
     """
 
-    name = "denoising"
     measures: tuple[Measure, ...] = (PSNR, SSIM)
 
-    def __init__(self, settings: DenoisingSettings) -> None:
+    def __init__(self, settings: RestorationSettings, damage: Damage) -> None:
+        self.name = settings.name
         self.settings = settings
+        self.damage = damage
 
     @cached_property
-    def photographs(self) -> Photographs:
+    def pairs(self) -> Pairs:
         """The photographs, loaded when they are first asked for.
 
         Raises:
             DataError: If they are not there, damaged, or not of the channels that are asked for.
         """
-        colour = self.settings.colour
-        if self.settings.dataset is Place.photographs:
-            return bundled_photographs(colour=colour)
-        return photographs_in(Path(str(self.settings.folder)), colour=colour)
+        settings, scale = self.settings, self.damage.scale
+        if settings.dataset is Place.photographs:
+            return bundled_pairs(colour=settings.colour, scale=scale)
+        train, test = (
+            pairs_in(
+                Path(named or f"{settings.folder}/{split}"),
+                setting=f"`task.folder` or `task.{split}_folder`",
+                colour=settings.colour,
+                scale=scale,
+            )
+            for split, named in (("train", settings.train_folder), ("test", settings.test_folder))
+        )
+        return Pairs(train=train, test=test)
 
     @cached_property
     def crops(self) -> Crops:
@@ -66,15 +77,16 @@ class Denoising:
             DataError: If a photograph is smaller than a crop.
         """
         return Crops(
-            self.photographs.train,
+            self.pairs.train,
             side=self.settings.patch,
             count=self.settings.samples_per_epoch,
+            scale=self.damage.scale,
         )
 
     @cached_property
     def whole(self) -> Whole:
         """What is tested on."""
-        return Whole(self.photographs.test, largest_side=self.settings.test_side)
+        return Whole(self.pairs.test, largest_side=self.settings.test_side, scale=self.damage.scale)
 
     @property
     def test_items(self) -> int:
@@ -82,12 +94,12 @@ class Denoising:
         return len(self.whole)
 
     def example(self) -> Tensor:
-        """Return a few noisy training crops, shape ``[n, c, patch, patch]``, of 0 to 1."""
-        images, _ = training_pair(self.crops.first(EXAMPLES), self.settings, seed=0)
-        return images
+        """Return a few damaged training crops, shape ``[n, c, h, w]``, of 0 to 1."""
+        inputs, _ = training_pair(*self.crops.first(EXAMPLES), self.damage, seed=0)
+        return inputs
 
     def check(self, network: nn.Module) -> None:
-        """Find out whether a network gives images of the size and channels that it gets.
+        """Find out whether a network gives images of the size and channels of clean ones.
 
         Args:
             network: Not changed, and left in the mode it is in.
@@ -96,15 +108,15 @@ class Denoising:
             ConfigError: If it does not.
             DataError: If photographs are missing, damaged or too small.
         """
-        images = self.example()
-        channels = images.shape[1]
+        inputs, clean = training_pair(*self.crops.first(EXAMPLES), self.damage, seed=0)
+        channels = inputs.shape[1]
         kind = "RGB" if channels == 3 else "grey"
         problem = f"The network does not fit {kind} images of {channels} channels"
+        advice = self.damage.advice.format(channels=channels, scale=self.damage.scale)
         hint = (
-            "Hint: set the network's constructor arguments in `model.options`, such as "
-            f"`--model.options.in_channels {channels}`, or `--task.colour`."
+            f"Hint: set the network's constructor arguments in `model.options`, such as {advice}."
         )
-        require_outputs(network, images, images.shape[1:], problem=problem, hint=hint)
+        require_outputs(network, inputs, clean.shape[1:], problem=problem, hint=hint)
 
     def batch(self, seed: int) -> tuple[Tensor, Tensor]:
         """Return one training batch.
@@ -113,11 +125,11 @@ class Denoising:
             seed: Decides completely what is in it.
 
         Returns:
-            Noisy and clean crops ``[b, c, patch, patch]``, on the scale of 0 to 1.
+            Damaged crops and clean ones ``[b, c, patch, patch]``, on the scale of 0 to 1.
         """
         seed = derived_seed(seed)
-        pixels, _ = self.crops.batch(range(self.settings.batch_size), seed=seed)
-        return training_pair(pixels, self.settings, seed=seed)
+        given, clean, _ = self.crops.batch(range(self.settings.batch_size), seed=seed)
+        return training_pair(given, clean, self.damage, seed=seed)
 
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the mean distance of outputs from clean crops."""
@@ -132,7 +144,7 @@ class Denoising:
         hardware: HardwareConfig,
         carried: Mapping[str, Any] | None = None,
         teacher: nn.Module | None = None,
-    ) -> DenoisingModule:
+    ) -> RestorationModule:
         """Wrap a network for one stage of training; see `widthwise.tasks.base.Task`.
 
         Args:
@@ -151,13 +163,14 @@ class Denoising:
         """
         if stage.distil:
             raise ConfigError(
-                f"`distil` is {stage.distil:g}, but denoising has no use for a teacher.\n"
+                f"`distil` is {stage.distil:g}, but restoration has no use for a teacher.\n"
                 "Why: a teacher's probabilities of classes say more than a label; its image says "
                 "less than the clean one.\nHint: set `distil: 0`."
             )
-        return DenoisingModule(
+        return RestorationModule(
             network,
             settings=self.settings,
+            damage=self.damage,
             stage=stage,
             seed=seed,
             memory_format=hardware.memory_format,
@@ -166,11 +179,14 @@ class Denoising:
         )
 
     def train(self, seed: int) -> Iterable[Any]:
-        """Return the loader of clean training crops."""
-        return train_batches(self.crops, batch_size=self.settings.batch_size, seed=seed)
+        """Return the loader of training crops."""
+        settings = self.settings
+        return train_batches(
+            self.crops, batch_size=settings.batch_size, seed=seed, workers=settings.workers
+        )
 
     def test(self) -> Iterable[Any]:
-        """Return the loader of clean test photographs and their numbers."""
+        """Return the loader of test photographs and their numbers."""
         return eval_batches(self.whole, batch_size=1)
 
     def evaluate(self, network: nn.Module, hardware: HardwareConfig) -> dict[str, float]:
@@ -187,7 +203,7 @@ class Denoising:
         return measured(module, self.measures, test=self.test(), hardware=hardware)
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Sequence[Sequence[Sample]]:
-        """Show the middle of test photographs: noisy, from every network, and clean.
+        """Show the middle of test photographs: damaged, from every network, and clean.
 
         Args:
             networks: Title -> network, which is used where it is and left in the mode it is in.
@@ -198,7 +214,9 @@ class Denoising:
         modes = {title: network.training for title, network in networks.items()}
         stage = StageConfig(epochs=1)
         modules = {
-            title: DenoisingModule(network.eval(), settings=self.settings, stage=stage, seed=0)
+            title: RestorationModule(
+                network.eval(), settings=self.settings, damage=self.damage, stage=stage, seed=0
+            )
             for title, network in networks.items()
         }
         rows = [self._row(number, modules) for number in range(min(SHOWN, len(self.whole)))]
@@ -207,36 +225,39 @@ class Denoising:
         return rows
 
     def facts(self) -> Mapping[str, Any]:
-        """Say what the network takes and gives, and how good its input was already."""
-        images = [
-            (pixels, noisy_test_image(pixels, n, sigma=self.settings.sigma) * PEAK)
-            for n, pixels in enumerate(self.whole.pixels)
+        """Say what the network takes and gives, and how good an image is without it."""
+        simply = [
+            (self.damage.undone_simply(pair.given, number) * PEAK, pair.clean)
+            for number, pair in enumerate(self.whole.pairs)
         ]
-        count = len(images)
+        compared, count = self.damage.comparison, len(simply)
         return {
-            "data": self.settings.folder or self.settings.dataset.value,
-            "input": "noisy pixels / 255; the output is clean pixels / 255",
-            "sigma": self.settings.sigma,
+            "data": self.settings.folder
+            or self.settings.test_folder
+            or self.settings.dataset.value,
+            **self.damage.facts(),
             "colour": self.settings.colour,
-            "noisy": {
-                PSNR.name: sum(psnr(n, clean, shave=SHAVE) for clean, n in images) / count,
-                SSIM.name: sum(ssim(n, clean, shave=SHAVE) for clean, n in images) / count,
+            self.damage.title: {
+                PSNR.name: sum(compared.psnr(image, clean) for image, clean in simply) / count,
+                SSIM.name: sum(compared.ssim(image, clean) for image, clean in simply) / count,
             },
         }
 
-    def _row(self, number: int, modules: Mapping[str, DenoisingModule]) -> list[Sample]:
-        pixels = self.whole.pixels[number]
-        shown = {"noisy": noisy_test_image(pixels, number, sigma=self.settings.sigma)}
+    def _row(self, number: int, modules: Mapping[str, RestorationModule]) -> list[Sample]:
+        pair: Pair = self.whole.pairs[number]
+        shown = {self.damage.title: self.damage.undone_simply(pair.given, number)}
         with torch.inference_mode():
             for title, module in modules.items():
                 device = next(module.parameters()).device
-                shown[title] = module.restored(pixels.to(device), number).cpu()
-        clean = _middle(pixels)
+                shown[title] = module.restored(pair.given.to(device), number).cpu()
+        clean = _middle(pair.clean)
+        # Nothing is shaved: what is measured is what is seen.
+        compared = Comparison(shave=0, luma=self.damage.comparison.luma)
         row = [
             Sample(
                 title=title,
                 image=_image(_middle(image) * PEAK),
-                caption=PSNR.write(psnr(_middle(image) * PEAK, clean, shave=0)),
+                caption=PSNR.write(compared.psnr(_middle(image) * PEAK, clean)),
             )
             for title, image in shown.items()
         ]

@@ -13,24 +13,24 @@ from torch import Tensor, nn
 from training import FLOAT32, Kept, StopAt
 from training import fit as fit_module
 from widthwise.data.crops import Whole
-from widthwise.data.photographs import Photograph, Photographs
+from widthwise.data.pairs import Pair, Pairs
 from widthwise.models.dncnn import DnCNN
-from widthwise.tasks.denoising.module import DenoisingModule
-from widthwise.tasks.denoising.settings import DenoisingSettings
-from widthwise.tasks.denoising.task import Denoising
 from widthwise.tasks.hardware import HardwareConfig
+from widthwise.tasks.restoration.module import RestorationModule
+from widthwise.tasks.restoration.settings import DenoisingSettings
+from widthwise.tasks.restoration.task import Restoration
 from widthwise.tasks.stage import OptimizerKind, StageConfig
 
 
 @pytest.fixture(scope="module")
-def task() -> Denoising:
+def task() -> Restoration:
     """Small crops of the bundled photographs, measured on their middle."""
     return DenoisingSettings(
         patch=16, batch_size=16, samples_per_epoch=128, sigma=50.0, test_side=48
     ).open()
 
 
-def make_module(task: Denoising, *, epochs: int = 3, seed: int = 5) -> DenoisingModule:
+def make_module(task: Restoration, *, epochs: int = 3, seed: int = 5) -> RestorationModule:
     """A small DnCNN with dropout, to be trained by Adam."""
     torch.manual_seed(1)
     network = nn.Sequential(DnCNN(features=8, blocks=1), nn.Dropout(0.01))
@@ -39,7 +39,7 @@ def make_module(task: Denoising, *, epochs: int = 3, seed: int = 5) -> Denoising
 
 
 def fit(
-    task: Denoising, module: DenoisingModule, folder: Path, *callbacks: L.Callback
+    task: Restoration, module: RestorationModule, folder: Path, *callbacks: L.Callback
 ) -> list[dict[str, Any]]:
     return fit_module(
         module,
@@ -52,7 +52,7 @@ def fit(
     )
 
 
-def test_resuming_repeats_nothing_and_changes_nothing(task: Denoising, tmp_path: Path) -> None:
+def test_resuming_repeats_nothing_and_changes_nothing(task: Restoration, tmp_path: Path) -> None:
     """Crops, noise and dropout of the last epoch are the same after an interruption."""
     whole = make_module(task)
     expected = fit(task, whole, tmp_path / "whole")
@@ -65,7 +65,7 @@ def test_resuming_repeats_nothing_and_changes_nothing(task: Denoising, tmp_path:
         assert torch.equal(mine, other)
 
 
-def test_training_removes_noise(task: Denoising, tmp_path: Path) -> None:
+def test_training_removes_noise(task: Restoration, tmp_path: Path) -> None:
     """After a few epochs the output is more like the photograph than the input, by 2 dB."""
     rows = fit(task, make_module(task, epochs=6), tmp_path)
     assert rows[-1]["test_psnr"] > task.facts()["noisy"]["psnr"] + 2
@@ -75,8 +75,9 @@ def test_training_removes_noise(task: Denoising, tmp_path: Path) -> None:
 def noise_of(folder: Path, *, seed: int) -> list[Tensor]:
     """The noise of every step of two epochs on a grey wall, which shows nothing else."""
     task = DenoisingSettings(patch=16, batch_size=16, samples_per_epoch=48).open()
-    wall = (Photograph(name="wall", pixels=torch.full((1, 20, 20), 51, dtype=torch.uint8)),)
-    task.photographs = Photographs(train=wall, test=wall)
+    pixels = torch.full((1, 20, 20), 51, dtype=torch.uint8)
+    wall = (Pair(name="wall", given=pixels, clean=pixels),)
+    task.pairs = Pairs(train=wall, test=wall)
     module = make_module(task, epochs=2, seed=seed)
     seen: list[Tensor] = []
     module.network.register_forward_pre_hook(
@@ -101,7 +102,7 @@ def test_noise_is_fresh_in_every_step(tmp_path: Path) -> None:
 def test_images_have_the_memory_format_of_the_run(wanted: bool, tmp_path: Path) -> None:
     """With `channels_last`, channels of the images are next to each other, and not without it."""
     task = DenoisingSettings(patch=16, batch_size=8, samples_per_epoch=8, colour=True).open()
-    task.whole = Whole(task.photographs.test, largest_side=32)
+    task.whole = Whole(task.pairs.test, largest_side=32)
     network = DnCNN(in_channels=3, features=4, blocks=1)
     seen: list[Tensor] = []
     network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

@@ -1,1 +1,0 @@
-"""Denoising: what a photograph showed before noise was added."""

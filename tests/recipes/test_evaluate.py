@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from widthwise.cli import main
+from widthwise.errors import ConfigError
 from widthwise.recipes.evaluate import evaluate_run
 from widthwise.runs import read_json
 from widthwise.runs.results import read_results
@@ -75,13 +76,22 @@ def test_a_network_found_on_imagenet_is_measured_from_its_files(
     assert "`imagenet` was not found" in capsys.readouterr().err
 
 
-def test_a_denoiser_is_measured_from_its_files_and_shows_what_it_does(tmp_path: Path) -> None:
-    """PSNR and SSIM come again; pictures of every network lie in the run folder and on its page."""
-    run = tmp_path / "run"
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a small denoiser beside one of uniform widths."""
+    run = tmp_path_factory.mktemp("denoiser") / "run"
     command = ["search", "denoise_demo", "--out", str(run), "--model.options.blocks", "3"]
     command += ["--model.options.features", "8", "--task.samples_per_epoch", "64"]
     command += ["--search.epochs", "1", "--converge.epochs", "1", "--arms", "[uniform]", *FAST]
     assert main(command) == 0
+    return run
+
+
+def test_a_denoiser_is_measured_from_its_files_and_shows_what_it_does(
+    denoiser: Path, tmp_path: Path
+) -> None:
+    """PSNR and SSIM come again; pictures of every network lie in the run folder and on its page."""
+    run = denoiser
     results = read_results(run)
     assert results is not None
     assert [measure.name for measure in results.measures] == ["psnr", "ssim"]
@@ -97,3 +107,14 @@ def test_a_denoiser_is_measured_from_its_files_and_shows_what_it_does(tmp_path: 
     page = (run / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == sum(map(len, rows))
     assert "How far a " in page and "is not known" in page
+
+
+def test_a_run_is_measured_on_other_data_than_its_own(denoiser: Path, tmp_path: Path) -> None:
+    """A setting changes what the run is measured on; training data need not be there."""
+    (tmp_path / "dark").mkdir()
+    Image.fromarray(np.zeros((40, 40), dtype=np.uint8)).save(tmp_path / "dark" / "0.png")
+    settings = ["--task.dataset", "folder", "--task.train_folder", str(tmp_path / "nowhere")]
+    _, items = evaluate_run(denoiser, [*settings, "--task.test_folder", str(tmp_path / "dark")])
+    assert items == 1 < evaluate_run(denoiser)[1]
+    with pytest.raises(ConfigError, match=r"unrecognized arguments: --task\.sigmas"):
+        evaluate_run(denoiser, ["--task.sigmas", "3"])

@@ -19,6 +19,7 @@ VERBS = {
     "search": "search widths while training, shrink, converge, compare, report",
     "report": "rebuild the report page of a run",
     "eval": "measure a run's network on the test data",
+    "restore": "let a run's network clean or enlarge your own images",
     "export": "write a run's network as ONNX or as a PyTorch program, checked",
     "compare": "put finished runs into one table, over seeds and recipes",
 }

@@ -18,13 +18,17 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         Exit code.
     """
-    parser = argparse.ArgumentParser(prog="widthwise eval", description=VERBS["eval"])
+    parser = argparse.ArgumentParser(
+        prog="widthwise eval",
+        description=VERBS["eval"],
+        epilog="Settings of the run can be changed for it: --task.test_folder benchmark/Set14.",
+    )
     parser.add_argument("run", metavar="RUN", type=Path, help="a run folder")
-    given = parser.parse_args(arguments)
+    given, settings = parser.parse_known_args(arguments)
 
     from widthwise.recipes.evaluate import evaluate_run
 
-    values, items = evaluate_run(given.run)
+    values, items = evaluate_run(given.run, settings)
     print(
         ", ".join(f"{measure.title} {measure.finer().write(value)}" for measure, value in values)
         + f" on {items:,} test items"

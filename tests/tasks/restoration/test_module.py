@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training import FLOAT32, Kept, StopAt
 from training import fit as fit_module
 from widthwise.data.crops import Whole
-from widthwise.data.pairs import Pair, Pairs
+from widthwise.data.pairs import Pair
 from widthwise.models.dncnn import DnCNN
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.restoration.module import RestorationModule
@@ -77,7 +77,7 @@ def noise_of(folder: Path, *, seed: int) -> list[Tensor]:
     task = DenoisingSettings(patch=16, batch_size=16, samples_per_epoch=48).open()
     pixels = torch.full((1, 20, 20), 51, dtype=torch.uint8)
     wall = (Pair(name="wall", given=pixels, clean=pixels),)
-    task.pairs = Pairs(train=wall, test=wall)
+    task.train_pairs = task.test_pairs = wall
     module = make_module(task, epochs=2, seed=seed)
     seen: list[Tensor] = []
     module.network.register_forward_pre_hook(
@@ -102,7 +102,7 @@ def test_noise_is_fresh_in_every_step(tmp_path: Path) -> None:
 def test_images_have_the_memory_format_of_the_run(wanted: bool, tmp_path: Path) -> None:
     """With `channels_last`, channels of the images are next to each other, and not without it."""
     task = DenoisingSettings(patch=16, batch_size=8, samples_per_epoch=8, colour=True).open()
-    task.whole = Whole(task.pairs.test, largest_side=32)
+    task.whole = Whole(task.test_pairs, largest_side=32)
     network = DnCNN(in_channels=3, features=4, blocks=1)
     seen: list[Tensor] = []
     network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

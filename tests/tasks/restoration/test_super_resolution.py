@@ -123,10 +123,10 @@ def test_folders_may_be_named_one_by_one(folder: Path) -> None:
     task = open_folder(
         folder / "nowhere", train_folder=str(folder / "train"), test_folder=str(folder / "test")
     )
-    assert len(task.pairs.train) == 3 and len(task.pairs.test) == 2
+    assert len(task.train_pairs) == 3 and len(task.test_pairs) == 2
     other = open_folder(folder / "nowhere", train_folder=str(folder / "train"))
     with pytest.raises(DataError, match=r"nowhere/test` is not a folder(?s:.*)task\.test_folder"):
-        _ = other.pairs
+        _ = other.test_pairs
 
 
 def test_wrong_settings_are_all_named() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from widthwise.data.batches import derived_seed, eval_batches, train_batches
 from widthwise.data.crops import Crops, Whole
-from widthwise.data.pairs import Pair, Pairs, bundled_pairs, pairs_in
+from widthwise.data.pairs import Pair, SomePair, bundled_pairs, pairs_in
 from widthwise.errors import ConfigError
 from widthwise.measures import Measure
 from widthwise.tasks.base import Sample
@@ -49,25 +49,34 @@ class Restoration:
         self.damage = damage
 
     @cached_property
-    def pairs(self) -> Pairs:
-        """The photographs, loaded when they are first asked for.
+    def train_pairs(self) -> Sequence[SomePair]:
+        """Photographs to train on, loaded when they are first asked for.
 
         Raises:
-            DataError: If they are not there, damaged, or not of the channels that are asked for.
+            DataError: If they are not there, damaged, or do not belong together.
         """
+        return self._pairs("train", self.settings.train_folder)
+
+    @cached_property
+    def test_pairs(self) -> Sequence[SomePair]:
+        """Photographs to test on, loaded when they are first asked for.
+
+        Raises:
+            DataError: If they are not there, damaged, or do not belong together.
+        """
+        return self._pairs("test", self.settings.test_folder)
+
+    def _pairs(self, split: str, folder: str | None) -> Sequence[SomePair]:
         settings, scale = self.settings, self.damage.scale
         if settings.dataset is Place.photographs:
-            return bundled_pairs(colour=settings.colour, scale=scale)
-        train, test = (
-            pairs_in(
-                Path(named or f"{settings.folder}/{split}"),
-                setting=f"`task.folder` or `task.{split}_folder`",
-                colour=settings.colour,
-                scale=scale,
-            )
-            for split, named in (("train", settings.train_folder), ("test", settings.test_folder))
+            pairs = bundled_pairs(colour=settings.colour, scale=scale)
+            return pairs.train if split == "train" else pairs.test
+        return pairs_in(
+            Path(folder or f"{settings.folder}/{split}"),
+            setting=f"`task.folder` or `task.{split}_folder`",
+            colour=settings.colour,
+            scale=scale,
         )
-        return Pairs(train=train, test=test)
 
     @cached_property
     def crops(self) -> Crops:
@@ -77,7 +86,7 @@ class Restoration:
             DataError: If a photograph is smaller than a crop.
         """
         return Crops(
-            self.pairs.train,
+            self.train_pairs,
             side=self.settings.patch,
             count=self.settings.samples_per_epoch,
             scale=self.damage.scale,
@@ -86,7 +95,7 @@ class Restoration:
     @cached_property
     def whole(self) -> Whole:
         """What is tested on."""
-        return Whole(self.pairs.test, largest_side=self.settings.test_side, scale=self.damage.scale)
+        return Whole(self.test_pairs, largest_side=self.settings.test_side, scale=self.damage.scale)
 
     @property
     def test_items(self) -> int:
@@ -201,6 +210,26 @@ class Restoration:
         """
         module = self.module(network, StageConfig(epochs=1), seed=0, hardware=hardware)
         return measured(module, self.measures, test=self.test(), hardware=hardware)
+
+    def restore(self, network: nn.Module, pixels: Tensor, hardware: HardwareConfig) -> Any:
+        """Let a network restore an image as it is, with the tiles and the ensemble of the settings.
+
+        Args:
+            network: Left in the mode it is in; its weights are brought to the memory format of the
+                hardware.
+            pixels: uint8, shape ``[c, h, w]``.
+            hardware: Memory format; the network computes where it is.
+
+        Returns:
+            uint8 array, shape ``[h, w]`` or ``[h, w, 3]``.
+        """
+        module = self.module(network, StageConfig(epochs=1), seed=0, hardware=hardware)
+        training, device = network.training, next(network.parameters()).device
+        module.eval()
+        with torch.inference_mode():
+            output = module((pixels.to(device).float() / PEAK)[None])[0]
+        network.train(training)
+        return _image(output.cpu() * PEAK)
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Sequence[Sequence[Sample]]:
         """Show the middle of test photographs: damaged, from every network, and clean.

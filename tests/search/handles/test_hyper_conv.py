@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import widthwise as ww
 from cases import BY_NAME, every_case
+from widthwise.models.edsr import EDSR
 from widthwise.search.handles.hyper_conv import HyperConv
 from widthwise.search.handles.hypernetwork import generate
 
@@ -392,3 +393,39 @@ def test_a_search_compiles_as_one_piece_and_the_output_hook(net, images):
     attached(net, images)
     explained = torch._dynamo.explain(net)(images)
     assert explained.graph_break_count <= 1, explained.break_reasons
+
+
+def test_what_no_normalisation_sees_starts_like_the_network_itself(net, images):
+    """Behind the stem there is one; the others have the deviation of their own weights."""
+    own = {name: getattr(net, name).weight.std().item() for name in GENERATED}
+    attached(net, images)
+    found = {name: getattr(net, name).weight.std().item() for name in GENERATED}
+    for name in ("up", "hidden"):
+        assert found[name] == pytest.approx(own[name], rel=1e-4)
+    for name in ("stem", "depthwise", "grouped"):
+        assert found[name] != pytest.approx(own[name], rel=0.05), "on the axis of the norm"
+
+
+def test_a_weight_of_zeros_starts_as_published(net, images):
+    """It would stay at zero otherwise."""
+    nn.init.zeros_(net.hidden.weight)
+    attached(net, images)
+    assert net.hidden.weight.std().item() > 0.1
+
+
+def test_a_network_without_normalisation_is_searched_by_sgd():
+    """An EDSR learns at a rate at which the authors' start is NaN after two steps."""
+    torch.manual_seed(0)
+    network = EDSR(features=16, blocks=3, scale=2)
+    images, target = torch.rand(4, 3, 12, 12), torch.rand(4, 3, 24, 24)
+    attached(network, images)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    losses = []
+    for _ in range(30):
+        loss = nn.functional.l1_loss(network(images), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] < 1
+    assert losses[-1] < 0.8 * losses[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -155,6 +156,26 @@ def test_hypernetwork_starts_as_published():
     assert group.w2.abs().max().item() == pytest.approx(math.sqrt(3 / (4 * 20 * 9)), rel=1e-2)
     assert net.latents.mean().item() == pytest.approx(0, abs=0.05)
     assert net.latents.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_a_weight_can_start_with_another_deviation():
+    """Exactly it, with the latents drawn; and with steps of length one, not of m."""
+    wanted = 0.02
+    spec = dataclasses.replace(layer("w", (40, 3, 3, 3), first=3, second=0, fan_in=3), std=wanted)
+    net = build([spec, layer("v", (20, 20, 3, 3), first=0, second=20, fan_in=20)], 43)
+    (group,) = net.groups.values()
+    with torch.no_grad():
+        assert net.weight(0).std().item() == pytest.approx(wanted, rel=1e-5)
+        before = build(
+            [
+                layer("w", (40, 3, 3, 3), first=3, second=0, fan_in=3),
+                layer("v", (20, 20, 3, 3), first=0, second=20, fan_in=20),
+            ],
+            43,
+        )
+        assert torch.equal(net.weight(1), before.weight(1)), "the other one starts as published"
+    assert group.w1[:120].square().sum(1).mean().item() == pytest.approx(1, rel=0.1)
+    assert group.w1[120:].square().sum(1).mean().item() == pytest.approx(8, rel=0.1)
 
 
 def test_same_seed_same_hypernetwork_and_global_random_state_is_untouched():

@@ -2,13 +2,15 @@
 
 Li et al., "DHP: Differentiable Meta Pruning via HyperNetworks" (ECCV 2020, arXiv:2003.13683). The
 weight between unit a and unit b is generated from the latents of a and b, so a unit whose latent
-goes to zero fades from every layer that it is tied to. We differ in four places:
+goes to zero fades from every layer that it is tied to. We differ in five places:
 
 1. Any network that traces is searched; the authors wrote one network class per architecture.
 2. Biases and the classifier are the network's own and start from its own values, not from zero.
 3. In a grouped convolution, an index of the second weight dim serves every group and belongs to no
    unit. It has a private latent (the authors' "own latent of length n / groups").
 4. Layers of equal kernel size are generated in one batch, once per forward pass of the network.
+5. A weight whose output no normalisation sees starts with the standard deviation it has in the
+   network itself, and with shorter embeddings; see "Where DHP starts" in docs/how_it_works.md.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 class HyperConv:
@@ -77,7 +80,7 @@ class HyperConv:
                 "frozen."
             )
         device, dtype = _common(owners)
-        layers, private_count = _layers(owners, graph)
+        layers, private_count = _layers(owners, graph, _normalised(model, graph))
         self._hypernetwork = Hypernetwork(
             layers,
             unit_count=graph.unit_count,
@@ -242,7 +245,23 @@ def _any(units: np.ndarray | None, chosen: np.ndarray) -> bool:
     return units is not None and bool(chosen[units].any())
 
 
-def _layers(owners: _Owners, graph: ChannelGraph) -> tuple[list[GeneratedLayer], int]:
+def _normalised(model: nn.Module, graph: ChannelGraph) -> np.ndarray:
+    """Tell which units a normalisation sees, bool, shape ``[u]``."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    seen = np.zeros(graph.unit_count, dtype=bool)
+    for module in model.modules():
+        if not isinstance(module, _NORMS):
+            continue
+        for parameter in module.parameters(recurse=False):
+            for units in graph.slots.get(names[id(parameter)], ()):
+                if units is not None:
+                    seen[units] = True
+    return seen
+
+
+def _layers(
+    owners: _Owners, graph: ChannelGraph, normalised: np.ndarray
+) -> tuple[list[GeneratedLayer], int]:
     """Say which latents generate each weight; count the private ones."""
     layers = []
     following = graph.unit_count
@@ -254,10 +273,21 @@ def _layers(owners: _Owners, graph: ChannelGraph) -> tuple[list[GeneratedLayer],
                 slot = following + np.arange(length)
                 following += length
             numbers.append(slot)
-        fan_in = shape[0] // module.groups if isinstance(module, _TRANSPOSED) else shape[1]
+        # Of a transposed convolution, the first dim reads and the second one writes.
+        fan_in, written = shape[1], 0
+        if isinstance(module, _TRANSPOSED):
+            fan_in, written = shape[0] // module.groups, 1
+        outputs = graph.slots[name][written]
+        std = weight.detach().float().std().item()
         layers.append(
             GeneratedLayer(
-                name=name, shape=shape, rows=numbers[0], columns=numbers[1], fan_in=fan_in
+                name=name,
+                shape=shape,
+                rows=numbers[0],
+                columns=numbers[1],
+                fan_in=fan_in,
+                # A weight of zeros would never move: it starts as the paper's do.
+                std=None if _any(outputs, normalised) or not std > 0 else std,
             )
         )
     return layers, following - graph.unit_count

@@ -11,10 +11,13 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from operator import is_
 from types import FunctionType
 from typing import Any
 
 from torch import nn
+
+from widthwise.network.copying import walk
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set)
 _CACHE = type(cache(len))
@@ -55,7 +58,7 @@ def _values(model: nn.Module) -> Iterator[Any]:
     """Yield the globals that code of a network's modules may keep something in."""
     classes = {
         each
-        for kind in {type(module) for module in model.modules()}
+        for kind in {type(module) for _, module in walk(model)}
         for each in kind.__mro__
         if not _is_theirs(each.__module__)
     }
@@ -85,8 +88,10 @@ def _same(value: Any, before: Any) -> bool:
     """Tell whether a container holds the very same things."""
     if len(value) != len(before):
         return False
+    # Registries of libraries have thousands of entries: these comparisons run without Python code.
     if isinstance(value, dict):
-        return all(key in value and value[key] is before[key] for key in before)
+        in_place = all(map(is_, value, before))
+        return in_place and all(map(is_, value.values(), before.values()))
     if isinstance(value, list):
-        return all(own is other for own, other in zip(value, before, strict=True))
+        return all(map(is_, value, before))
     return bool(value == before)

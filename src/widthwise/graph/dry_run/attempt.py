@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -60,6 +60,18 @@ class Attempt:
     def trials(self) -> Sequence[np.ndarray]:
         """Which units stay in each narrow run: one run more where widths are held for equal."""
         return trial_masks(self.units, guessed=bool(self.assumptions.equals))
+
+    @cached_property
+    def signature(self) -> Hashable:
+        """What decides how narrow networks run: attempts of one signature run alike."""
+        units = self.units
+        axes = tuple((name, axis.frozen is None) for name, axis in units.axes.items())
+        resized = tuple(
+            (where, tuple(size if isinstance(size, int) else size.tobytes() for size in sizes))
+            for where, sizes in units.resized.items()
+        )
+        guessed = bool(self.assumptions.equals)
+        return id(self.recording), units.of_id.tobytes(), axes, resized, guessed
 
     @cached_property
     def narrow_ids(self) -> np.ndarray:

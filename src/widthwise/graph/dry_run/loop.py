@@ -41,7 +41,11 @@ def settle(study: Study) -> Attempt:
         if reading is None:
             break
         tried.add(reading)
-        finer = _settled(study, best.assumptions.plus(reading))
+        assumptions = best.assumptions.plus(reading)
+        # Mending and freezing leave no more units than there are now.
+        if study.solved(assumptions).room <= best.room:
+            continue
+        finer = _settled(study, assumptions)
         if finer.room > best.room:
             best = finer
     return with_floors(study, best)
@@ -62,10 +66,12 @@ def _remedied(study: Study, attempt: Attempt) -> Attempt | None:
         # Freezing what was emptied is sure to help: what ties more than that together is no remedy.
         emptied = Freeze(attempt.calls[attempt.failure.call].place, "")
         least = study.solved(attempt.assumptions.plus(emptied)).room
+    known = {attempt.signature}
     for proposal in remedies(attempt, study.modules):
         remedied = study.solved(attempt.assumptions.plus(*proposal))
-        if remedied.room < least:
+        if remedied.room < least or remedied.signature in known:
             continue
+        known.add(remedied.signature)
         remedied = study.tried(remedied, beyond=attempt)
         if remedied.gets_further_than(attempt):
             if not _leaves_one(attempt, remedied):

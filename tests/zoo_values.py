@@ -161,3 +161,22 @@ class ChannelConvolution(nn.Module):
         x = F.relu(self.conv(x))
         gate = self.gate(x.mean((2, 3))[:, None]).sigmoid()
         return self.head(x * gate[:, 0, :, None, None])
+
+
+class LearnedQueries(nn.Module):
+    """A mask is asked whether it hides anything, and queries start from new zeros (DETR)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.conv = nn.Embedding(5, 8), nn.Conv2d(3, 8, 3)
+        self.inner, self.last = nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = self.embed.weight[None].repeat(len(x), 1, 1)
+        # On real tensors, which reading the mask calls for, PyTorch detaches these only if somebody
+        # holds them.
+        queries = torch.zeros_like(positions)
+        mask = torch.ones(len(x), 4, dtype=torch.bool, device=x.device)
+        if mask.all():
+            queries = queries + self.inner(positions)
+        return self.last(queries + positions + self.conv(x).mean((2, 3))[:, None])

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from widthwise.graph.axes import Units
 from widthwise.graph.recording.blame import OwnError
-from widthwise.graph.recording.copies import CLONE, by_one_name
+from widthwise.graph.recording.copies import UNSEEN, by_one_name
 from widthwise.graph.recording.ledger import Call
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Frames
@@ -142,17 +142,20 @@ class _Rehearsal(TorchDispatchMode):
         return result
 
     def _copies(self, func: Any) -> bool:
-        """Go past copies that one run makes and the other does not: at width one none is needed.
+        """Go past what one run does and the other does not, and changes nothing.
+
+        A copy is left out at width one, and PyTorch detaches a new tensor that somebody holds.
 
         Returns:
-            Whether the operator is a copy that the full run did not make.
+            Whether the operator is of that kind, and the full run did not call it.
         """
-        upcoming = self._calls[self.next].func if self.next < len(self._calls) else None
-        if func is CLONE and upcoming is not CLONE:
-            return True
-        if upcoming is CLONE and func is not CLONE:
+        while self._upcoming in UNSEEN and func is not self._upcoming:
             self.next += 1
-        return False
+        return func in UNSEEN and func is not self._upcoming
+
+    @property
+    def _upcoming(self) -> Any:
+        return self._calls[self.next].func if self.next < len(self._calls) else None
 
     def _compare(self, call: Call, numbers: tuple[float, ...], outputs: list[Tensor]) -> None:
         self._held += (output for output in outputs if output.is_meta)

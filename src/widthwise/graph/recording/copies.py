@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-CLONE = torch.ops.aten.clone.default
+UNSEEN = (torch.ops.aten.clone.default, torch.ops.aten.detach.default)
+"""Operators that one run may call where another one need not, without a difference."""
 _VIEW, _VIEW_OF_COPY = torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default
 
 

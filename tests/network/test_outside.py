@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, wraps
 
 import pytest
 import torch
@@ -40,10 +40,34 @@ def remembered(size: int, device: torch.device) -> Tensor:
     return grid(size, device)
 
 
+def cached(function):
+    """Keep results behind a wrapper, which alone is seen from outside (transformers)."""
+    inner = lru_cache(function)
+
+    @wraps(function)
+    def wrapper(*args):
+        return inner(*args)
+
+    wrapper.clear = inner.cache_clear
+    return wrapper
+
+
+@cached
+def wrapped(size: int, device: torch.device) -> Tensor:
+    """Let the decorator keep it."""
+    return grid(size, device)
+
+
 class Held:
     """Keeps it in a class."""
 
     kept: dict[int, Tensor] = {}
+
+    @staticmethod
+    @cached
+    def static(size: int, device: torch.device) -> Tensor:
+        """Let the decorator of a class's function keep it."""
+        return grid(size, device)
 
     def of(self, x: Tensor) -> Tensor:
         """Return the grid for a tensor."""
@@ -68,6 +92,8 @@ WAYS = {
     "list": lambda net, x: in_order(x),
     "functools": lambda net, x: remembered(x.shape[-1], x.device),
     "class": lambda net, x: net.of(x),
+    "decorator": lambda net, x: wrapped(x.shape[-1], x.device),
+    "decorator in a class": lambda net, x: net.static(x.shape[-1], x.device),
 }
 
 
@@ -78,6 +104,8 @@ def test_networks_run_after_a_trace_as_before(way: str, called_before: bool) -> 
     for cache in (BY_SIZE, IN_ORDER, Held.kept):
         cache.clear()
     remembered.cache_clear()
+    wrapped.clear()
+    Held.static.clear()
     net, x = Net(WAYS[way]).eval(), torch.randn(2, 3, 4, 4)
     if called_before:
         net(x)

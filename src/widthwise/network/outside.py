@@ -64,7 +64,9 @@ def _values(model: nn.Module) -> Iterator[Any]:
     }
     scopes: dict[int, dict[str, Any]] = {}
     for each in classes:
-        yield from vars(each).values()
+        for value in vars(each).values():
+            yield value
+            yield from _enclosed(value)
         file = sys.modules.get(each.__module__)
         if file is not None:
             scopes[id(vars(file))] = vars(file)
@@ -78,6 +80,20 @@ def _values(model: nn.Module) -> Iterator[Any]:
         for name, value in list(scope.items()):
             if not name.startswith("__"):
                 yield value
+                yield from _enclosed(value)
+
+
+def _enclosed(value: Any) -> Iterator[Any]:
+    """Yield what a decorator keeps beside the function that it replaced."""
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    if isinstance(value, FunctionType) and not _is_theirs(value.__module__):
+        for cell in value.__closure__ or ():
+            try:
+                yield cell.cell_contents
+            except ValueError:
+                # Nothing has been put there yet.
+                continue
 
 
 def _is_theirs(file: str | None) -> bool:

@@ -4,7 +4,8 @@ Run `python benchmarks/reach.py widthwise` (most of an hour on a core; it goes o
 stopped), `python benchmarks/reach.py trace` for seconds and memory of the trace when the machine
 has nothing else to do, then the same with `torch_pruning` and `fastnas` where they are installed,
 then `python benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks;
-`--elsewhere` and `--restoration` take those of other libraries, into files of their own.
+`--elsewhere`, `--restoration` and `--hugging_face` take those of other libraries, into files of their
+own.
 
 The list: of every model file of timm the smallest and a middle variant of up to 100 M parameters
 (`reach_models.json`; `--list` makes it anew), all of torchvision, and `handwritten.py`. Each
@@ -29,6 +30,7 @@ from typing import Any
 import torch
 
 import elsewhere
+import hugging_face
 import restoration
 from handwritten import NETWORKS
 from harness import RESULTS, environment
@@ -114,7 +116,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes at once, one core each")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one core, for every cut")
     others = parser.add_mutually_exclusive_group()
-    for module in (elsewhere, restoration):
+    for module in (elsewhere, restoration, hugging_face):
         others.add_argument(
             f"--{module.__name__}",
             dest="others",

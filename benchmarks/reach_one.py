@@ -26,8 +26,8 @@ def build(name: str) -> tuple[nn.Module, Any]:
     """Build a network with random weights, in eval mode, and what it is called with.
 
     Args:
-        name: ``timm/NAME``, ``torchvision/NAME``, ``handwritten/NAME`` or one of `elsewhere.py`
-            or `restoration.py`.
+        name: ``timm/NAME``, ``torchvision/NAME``, ``handwritten/NAME`` or one of
+            `elsewhere.py`, `restoration.py` or `hugging_face.py`.
 
     Returns:
         The network and its example inputs.
@@ -47,9 +47,11 @@ def build(name: str) -> tuple[nn.Module, Any]:
         entry = handwritten.NETWORKS[short]
         return entry.build().eval(), entry.inputs()
     import elsewhere
+    import hugging_face
     import restoration
 
-    model, inputs = {**elsewhere.NETWORKS, **restoration.NETWORKS}[name]()
+    known = {**elsewhere.NETWORKS, **restoration.NETWORKS, **hugging_face.NETWORKS}
+    model, inputs = known[name]()
     return model.eval(), inputs
 
 

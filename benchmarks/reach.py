@@ -4,8 +4,8 @@ Run `python benchmarks/reach.py widthwise` (most of an hour on a core; it goes o
 stopped), `python benchmarks/reach.py trace` for seconds and memory of the trace when the machine
 has nothing else to do, then the same with `torch_pruning` and `fastnas` where they are installed,
 then `python benchmarks/reach_page.py` for the page in docs. `--only GLOB` takes some networks;
-`--elsewhere`, `--restoration` and `--hugging_face` take those of other libraries, into files of their
-own.
+`--elsewhere`, `--restoration` and `--hugging_face` take those of other libraries, into files of
+their own.
 
 The list: of every model file of timm the smallest and a middle variant of up to 100 M parameters
 (`reach_models.json`; `--list` makes it anew), all of torchvision, and `handwritten.py`. Each

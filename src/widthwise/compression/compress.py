@@ -13,10 +13,11 @@ from widthwise.compression.given import first, halves, read
 from widthwise.compression.record import Compression
 from widthwise.compression.stopping import Promise
 from widthwise.compression.trials import Measure
-from widthwise.compression.work import Progress, Work
+from widthwise.compression.work import Work
 from widthwise.cost import Budget
 from widthwise.graph import trace
 from widthwise.healing import heal
+from widthwise.healing.progress import Progress
 from widthwise.plans import Plan
 from widthwise.search.limits import Limits
 from widthwise.search.planning import require_reachable

@@ -55,8 +55,7 @@ def halves(given: Sequence[Inputs], compared: int) -> tuple[list[Inputs], list[I
             "Hint: pass a few hundred."
         )
     half = size // 2
-    first_half, second_half = alone.map(lambda t: t[:half]), alone.map(lambda t: t[half:])
-    return [first_half], first([second_half], compared)
+    return [alone.part(slice(half))], first([alone.part(slice(half, None))], compared)
 
 
 def first(batches: Sequence[Inputs], count: int) -> list[Inputs]:
@@ -65,13 +64,9 @@ def first(batches: Sequence[Inputs], count: int) -> list[Inputs]:
     for batch in batches:
         size = batch.batch or 1
         if size > count and batch.batch is not None:
-            batch = _part(batch, count)
+            batch = batch.part(slice(count))
         chosen.append(batch)
         count -= size
         if count <= 0:
             break
     return chosen
-
-
-def _part(batch: Inputs, count: int) -> Inputs:
-    return batch.map(lambda t: t[:count])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from torch import nn
@@ -18,15 +18,13 @@ from widthwise.compression.stopping import Promise
 from widthwise.compression.trials import Measure, Trials
 from widthwise.cost import Budget, Macs
 from widthwise.graph import Axis, ChannelGraph
+from widthwise.healing.progress import Progress
 from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
 from widthwise.search.limits import Limits
 from widthwise.search.planning import select
 from widthwise.search.scores import L1, Reconstruction, Uniform
 from widthwise.search.scores.reconstruction import Removal
-
-Progress = Callable[[int, int, str], object]
-"""Called with the number of the step, how many there are, and what it is."""
 
 _HALVINGS = 7
 

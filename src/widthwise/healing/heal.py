@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ from widthwise import errors
 from widthwise.graph import ChannelGraph
 from widthwise.healing.pairs import Pair, SideBySide
 from widthwise.healing.product import CONVOLUTIONS, product_of
+from widthwise.healing.progress import Progress
 from widthwise.healing.refine import refine
 from widthwise.healing.repairs import KINDS, NORMS, Repair, channel_dim, repair_of
 from widthwise.healing.report import Healed, HealReport
@@ -24,9 +25,6 @@ from widthwise.network.inputs import Inputs
 from widthwise.network.outside import outside_kept
 from widthwise.plans import Plan
 from widthwise.shrinking.rewriting import inputs_of, rewritten
-
-Progress = Callable[[int, int, str], object]
-"""Called with the number of the layer, how many there are, and its path."""
 
 _NAN = float("nan")
 _STEP_MACS = 4_000_000_000

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.healing.pairs import together
+from widthwise.healing.progress import Progress
 from widthwise.network.inputs import Inputs
 from widthwise.network.outputs import tensors_of
 
@@ -28,8 +29,6 @@ _TRIED = 10
 """A trial of a rate takes so many times fewer steps."""
 _WARM_UP = 20
 _TINY = 1e-12
-
-Say = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def refine(
     *,
     steps: int,
     batch: int,
-    progress: Say | None,
+    progress: Progress | None,
 ) -> Refined:
     """Change all parameters of a narrow network so that it computes what the full one computes.
 
@@ -214,7 +213,7 @@ class _Work:
             if loss.requires_grad:
                 loss.backward()
 
-    def run(self, rate: float, steps: int, progress: Say | None) -> float:
+    def run(self, rate: float, steps: int, progress: Progress | None) -> float:
         """Take gradient steps from the start, and return the error then."""
         _copy(self._start, self._parameters)
         size = [max(float(p.detach().square().mean().sqrt()), _LEAST) for p in self._parameters]
@@ -261,7 +260,7 @@ def _parts(inputs: Inputs, count: int) -> Iterator[Inputs]:
         yield inputs
         return
     for start in range(0, size, count):
-        yield inputs.map(lambda tensor, start=start: tensor[start : start + count])
+        yield inputs.part(slice(start, start + count))
 
 
 def _apart(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
@@ -274,8 +273,8 @@ def _apart(given: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
             (held_out if number % 4 == 3 else train).append(inputs)
             continue
         rest = size - size // 4
-        train.append(inputs.map(lambda tensor, rest=rest: tensor[:rest]))
-        held_out.append(inputs.map(lambda tensor, rest=rest: tensor[rest:]))
+        train.append(inputs.part(slice(rest)))
+        held_out.append(inputs.part(slice(rest, None)))
     return train, held_out
 
 
@@ -284,7 +283,7 @@ def _drawn(inputs: Inputs, count: int, generator: torch.Generator) -> Inputs:
     if size is None or not count or size <= count:
         return inputs
     chosen = torch.randperm(size, generator=generator)[:count]
-    return inputs.map(lambda tensor: tensor[chosen.to(tensor.device)])
+    return inputs.part(chosen)
 
 
 def _copy(values: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> None:

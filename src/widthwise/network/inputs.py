@@ -118,6 +118,19 @@ class Inputs:
             others=tuple(other.map(change) for other in self.others),
         )
 
+    def part(self, rows: slice | Tensor) -> Inputs:
+        """Return some of the inputs of a batch.
+
+        Args:
+            rows: Which, as dim 0 of a tensor is indexed.
+
+        Returns:
+            The inputs of those rows.
+        """
+        return self.map(
+            lambda tensor: tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
+        )
+
     def with_batch(self, size: int) -> Inputs:
         """Return the inputs cut or repeated to a batch of ``size``."""
         others = tuple(other.with_batch(size) for other in self.others)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 import widthwise as ww
 from widthwise.compression import Compression, compressed
 from widthwise.compression.compress import STEPS
-from widthwise.compression.work import Progress
 from widthwise.cost import Budget
 from widthwise.data.samples import Samples
 from widthwise.errors import ConfigError
+from widthwise.healing.progress import Progress
 from widthwise.report.compression import write_page
 from widthwise.runs import write_file
 from widthwise.runs.writing import write_json

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "widthwise"
 
 # From the ground up; a name may import from its own row and from any row before it.
 ROWS = (
-    {"errors", "_version", "files", "measures"},
+    {"arguments", "errors", "_version", "files", "measures"},
     {"rules"},
     {"network"},
     {"graph"},

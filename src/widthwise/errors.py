@@ -103,11 +103,17 @@ def unreachable_budget(
 ) -> BudgetError:
     """No plan is as cheap as the budget asks."""
     lines = "\n".join(f"    {what:<58} {share:6.1%}" for what, share in holders)
+    # Nobody asks for so few; a share of more than the whole, or percent, is what was meant.
+    meant = (
+        f"Note: {limit:g} is above 1, so it is a number of {metric}, not a share.\n"
+        if 1 < limit <= 100
+        else ""
+    )
     return BudgetError(
         f"Cannot reach {metric} <= {limit:,.0f} ({limit / full:.1%} of {full:,.0f}): "
         f"the smallest reachable value is {smallest:,.0f} ({smallest / full:.1%}).\n"
         f"What holds it there, as a share of the full cost:\n{lines}\n"
-        "Hint: lower `min_width` or `min_keep`, include more axes, "
+        f"{meant}Hint: lower `min_width` or `min_keep`, include more axes, "
         f"or ask for at least {math.ceil(smallest / full * 1e4) / 1e4}."
     )
 

@@ -8,13 +8,14 @@ from typing import Any
 from torch import nn
 
 from widthwise import errors
+from widthwise.arguments import network_in
 from widthwise.compression.effort import Effort
 from widthwise.compression.given import first, halves, read
 from widthwise.compression.record import Compression
 from widthwise.compression.stopping import Promise
 from widthwise.compression.trials import Measure
 from widthwise.compression.work import Work
-from widthwise.cost import Budget
+from widthwise.cost import Budget, budgets_of
 from widthwise.graph import trace
 from widthwise.healing import heal
 from widthwise.healing.progress import Progress
@@ -137,9 +138,14 @@ def compressed(
         TraceError: As for `compress`.
         ProofError: As for `compress`.
     """
-    budgets = list(budget) if isinstance(budget, Sequence) else [b for b in [budget] if b]
+    model = network_in(model, "ww.compress(model, batches, budget=ww.Macs(0.6))")
+    budgets = [] if budget is None else budgets_of(budget)
     if bool(budgets) == (stop_at is not None):
-        raise errors.ConfigError("Pass either a `budget` or `stop_at`.")
+        raise errors.ConfigError(
+            "Expected either a budget or a promise, got "
+            f"{'both' if budgets else 'neither'}.\n"
+            'Hint: write `budget=ww.Macs(0.6)`, or `stop_at="agreement>=0.95"`.'
+        )
     promise = None if stop_at is None else Promise.read(stop_at, measured=measure is not None)
     limits = Limits() if limits is None else limits
     given = read(model, batches)

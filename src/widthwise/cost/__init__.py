@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from widthwise.cost.base import Budget, full_cost, limit
+from widthwise.cost.base import Budget, budgets_of, full_cost, limit
 from widthwise.cost.macs import Macs
 from widthwise.cost.memory import Memory
 from widthwise.cost.params import Params
@@ -33,4 +33,14 @@ def costs_of(graph: ChannelGraph, kept: np.ndarray | None = None) -> dict[str, f
     return {name: kind("100%").cost(graph, kept) for name, kind in BUDGETS.items()}
 
 
-__all__ = ["BUDGETS", "Budget", "Macs", "Memory", "Params", "costs_of", "full_cost", "limit"]
+__all__ = [
+    "BUDGETS",
+    "Budget",
+    "Macs",
+    "Memory",
+    "Params",
+    "budgets_of",
+    "costs_of",
+    "full_cost",
+    "limit",
+]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 import numpy as np
 
+from widthwise.arguments import described
 from widthwise.errors import BudgetError
 from widthwise.graph import ChannelGraph
 
@@ -27,6 +30,33 @@ class Budget(Protocol):
     def cost(self, graph: ChannelGraph, kept: np.ndarray) -> float:
         """Return what the plan that keeps these units costs; ``kept`` is bool, ``[units]``."""
         ...
+
+
+def budgets_of(budget: Budget | Sequence[Budget]) -> list[Budget]:
+    """Read one budget, or several.
+
+    Args:
+        budget: As users pass it.
+
+    Returns:
+        All of them.
+
+    Raises:
+        BudgetError: If something is no budget, or there is none.
+    """
+    budgets = [budget] if isinstance(budget, str) or not isinstance(budget, Sequence) else budget
+    for each in budgets:
+        if not (hasattr(each, "amount") and hasattr(each, "cost")) or inspect.isclass(each):
+            wanted = each if isinstance(each, int | float | str) else 0.5
+            raise BudgetError(
+                f"{described(each)} is not a budget: it does not say of what.\n"
+                f"Hint: write `budget=ww.Macs({wanted!r})`, or `ww.Params`, `ww.Memory`, or a list."
+            )
+    if not budgets:
+        raise BudgetError(
+            "There is no budget in the list.\nHint: write `budget=ww.Macs(0.5)`, or a list of some."
+        )
+    return list(budgets)
 
 
 def full_cost(budget: Budget, graph: ChannelGraph) -> float:

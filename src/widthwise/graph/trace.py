@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
+from widthwise.arguments import network_in
 from widthwise.graph.constraints import Constraints
 from widthwise.graph.costs import Cost
 from widthwise.graph.dry_run.attempt import Attempt
@@ -73,7 +74,8 @@ def trace(
     same, but may be slower, go unwarned, and draw numbers that are drawn again.
 
     Args:
-        model: Any module, on any device, also ``meta``.
+        model: Any module, on any device, also ``meta``. Of one that is compiled or wrapped for data
+            parallelism, the module inside.
         example_inputs: A tensor, a tuple of inputs, or a dict of keyword inputs, as the model is
             called with.
         calls: Further ways in which it is called: flags, other methods, modes. Each a `Call`, or
@@ -99,6 +101,7 @@ def trace(
         >>> graph.macs()
         12384
     """
+    model = network_in(model, "ww.trace(model, example_inputs)")
     inputs = Inputs.of_calls(example_inputs, calls)
     constraints = Constraints.of(freeze, tie)
     for each in (inputs, *inputs.others):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
+from widthwise.arguments import network_in, require
 from widthwise.graph import ChannelGraph
 from widthwise.healing.pairs import Pair, SideBySide
 from widthwise.healing.product import CONVOLUTIONS, product_of
@@ -95,6 +96,9 @@ def heal(
         >>> [layer.path for layer in report.layers if layer.after < layer.before]
         ['2']
     """
+    line = "ww.heal(small, model, plan, batches)"
+    small, model = network_in(small, line), network_in(model, line)
+    require(plan, Plan, "a plan", line)
     first = next(small.parameters(), None)
     device = None if first is None else first.device
     given = list(read_batches(batches, device, to="heal on", why="layers are fitted to"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from widthwise.cost import Budget
+from widthwise.arguments import network_in
+from widthwise.cost import Budget, budgets_of
 from widthwise.graph import trace
 from widthwise.methods.base import Bench, Found
 from widthwise.rewrites import Rewrite
@@ -62,6 +64,7 @@ class DhpSettings:
         Returns:
             The search, attached.
         """
+        model = network_in(model, "ww.methods.dhp(model, example_inputs, budget=ww.Macs(0.5))")
         graph = trace(model, example_inputs)
         latents = Latents(
             graph,
@@ -76,7 +79,7 @@ class DhpSettings:
         return Search(
             graph,
             handle=latents,
-            budgets=list(budget) if isinstance(budget, Sequence) else [budget],
+            budgets=budgets_of(budget),
             limits=limits,
             stop_limit=self.stop_limit,
             check_every=self.check_every,
@@ -122,7 +125,8 @@ def dhp(
 
     Attaches to ``model`` at once. Create the optimizer afterwards, from ``model.parameters()``.
     Generated weights start from a new random initialisation, as published: a search does not
-    continue from the weights the network had.
+    continue from the weights the network had. Where normalisations show that it was trained, a
+    warning says so; `widthwise.compress` makes a trained network smaller.
 
     Defaults are those of the released code. Where we differ from it: the budget is met exactly by
     bisection over the sorted latents when the search is finished, not only within ``stop_limit``;
@@ -189,6 +193,32 @@ def dhp(
         check_every=check_every,
         embedding_dim=embedding_dim,
     )
+    _warn_of_loss(model)
     return settings.attach(
         model, example_inputs, budget=budget, limits=limits, prox=prox, seed=seed
     )
+
+
+def _warn_of_loss(model: nn.Module) -> None:
+    """Say that trained weights will be gone, where a network shows that it has some."""
+    seen = max(
+        (int(module.num_batches_tracked or 0) for module in _norms(model)),
+        default=0,
+    )
+    if seen:
+        warnings.warn(
+            f"The search starts from new random weights, and this `{type(model).__name__}` has "
+            f"trained ones: its normalisations have seen {seen:,} batches.\n"
+            "Why: weights are generated from latents, as published.\n"
+            "Hint: `ww.compress` makes a trained network smaller and keeps what it has learned. "
+            "`search.abandon()` brings these weights back.",
+            stacklevel=3,
+        )
+
+
+def _norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._NormBase]:
+    for module in model.modules():
+        tracked = getattr(module, "num_batches_tracked", None)
+        if isinstance(module, nn.modules.batchnorm._NormBase) and tracked is not None:
+            if not tracked.is_meta:
+                yield module

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from widthwise.cost import Budget, costs_of
+from widthwise.arguments import network_in
+from widthwise.cost import Budget, budgets_of, costs_of
 from widthwise.errors import BudgetError, ConfigError, SearchError
 from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.axes import OUTPUT
@@ -92,7 +93,8 @@ class LwDnaSettings:
         Raises:
             SearchError: If the model has no weights.
         """
-        budgets = list(budget) if isinstance(budget, Sequence) else [budget]
+        model = network_in(model, "ww.methods.lw_dna(model, example_inputs, ...)")
+        budgets = budgets_of(budget)
         bare = [name for name, tensor in named_tensors(model) if tensor.is_meta]
         if bare:
             raise SearchError(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from widthwise import errors
@@ -31,6 +32,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """
     try:
         content = read_ordinary(path, most=_LARGEST)
+    except FileNotFoundError as error:
+        raise errors.PlanError(
+            f"There is no plan file `{Path(path).absolute()}`.\n"
+            "Hint: pass the path that `plan.save(path)` wrote; in a run folder it is plan.json."
+        ) from error
     except OSError as error:
         raise errors.damaged_plan(path, error.strerror or str(error)) from error
     try:

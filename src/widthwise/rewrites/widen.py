@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from widthwise import errors
+from widthwise.arguments import network_in
 from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.names import matching
 from widthwise.graph.recording.fused import plain_attention
@@ -171,6 +172,7 @@ def widen(
           (1): Conv2d(12, 4, kernel_size=(3, 3), stride=(1, 1))
         )
     """
+    model = network_in(model, "ww.widen(model, example_inputs, 2.0)")
     wide = Widen(factor, exclude=names(exclude)).apply(model, example_inputs)
     if any(tensor.is_meta for _, tensor in named_tensors(wide)):
         return wide

@@ -47,6 +47,14 @@ class Limits:
             if isinstance(names, str):
                 # A string is a sequence of its letters.
                 object.__setattr__(self, option, (names,))
+        for option in ("min_width", "round_to"):
+            number = getattr(self, option)
+            if number is not None and not isinstance(number, int | np.integer):
+                whole = int(number) if isinstance(number, float) and number.is_integer() else 8
+                raise ConfigError(
+                    f"`{option}` must be a whole number of channels, got {number!r}.\n"
+                    f"Hint: write `{option}={whole}`."
+                )
         if self.min_width < 1:
             raise ConfigError(f"`min_width` must be at least 1 channel, got {self.min_width!r}.")
         ratios = self.min_keep.values() if isinstance(self.min_keep, Mapping) else [self.min_keep]

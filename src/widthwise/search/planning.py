@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from widthwise import errors
-from widthwise.cost import Budget, full_cost, limit
+from widthwise.arguments import require
+from widthwise.cost import Budget, budgets_of, full_cost, limit
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.plans import Plan
 from widthwise.search.limits import Limits
-from widthwise.search.scores.base import Score
+from widthwise.search.scores.base import Score, require_score
 
 
 def plan(
@@ -65,7 +66,9 @@ def plan(
         include=include,
         exclude=exclude,
     )
-    budgets = list(budget) if isinstance(budget, Sequence) else [budget]
+    require(graph, ChannelGraph, "a graph", "graph = ww.trace(model, example_inputs)")
+    require_score(score)
+    budgets = budgets_of(budget)
     kept = select(graph, score(graph), budgets, limits)
     return Plan.of(graph, kept, budgets=budgets, method=repr(score))
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from widthwise.arguments import network_in
 from widthwise.errors import PlanError
 from widthwise.network.narrowing import narrow_tensor
 from widthwise.plans import Plan
@@ -50,6 +51,8 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
         >>> optimizer.state[small[0].weight]["momentum_buffer"].shape
         torch.Size([4, 3, 3, 3])
     """
+    line = "ww.carry_optimizer(optimizer, model, small, plan)"
+    model, small = network_in(model, line), network_in(small, line)
     _, graph, _ = rewritten(model, replace(plan, before=()), inputs_of(plan), verify=False)
     kept = plan.mask(graph)
     names = {id(parameter): name for name, parameter in model.named_parameters()}

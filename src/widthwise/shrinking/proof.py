@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from widthwise import errors
+from widthwise.arguments import network_in, require
 from widthwise.plans import Plan
 from widthwise.shrinking.comparing import compare_cut, telling
 from widthwise.shrinking.differences import TOLERANCE
@@ -103,6 +104,9 @@ def prove(model: nn.Module, small: nn.Module, plan: Plan, *, example_inputs: Any
         >>> proof.error < 1e-5, proof.compared, proof.noise
         (True, ('0', '1', ''), True)
     """
+    line = "ww.prove(model, small, plan)"
+    model, small = network_in(model, line), network_in(small, line)
+    require(plan, Plan, "a plan", line)
     if not (has_values(model) and has_values(small)):
         raise errors.ProofError(
             f"There is nothing to compute with: this `{type(model).__name__}` is on the meta "

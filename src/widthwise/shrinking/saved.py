@@ -12,7 +12,8 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 
-from widthwise.errors import PlanError, RunError, TraceError
+from widthwise.arguments import described, network_in, require
+from widthwise.errors import ConfigError, PlanError, RunError, TraceError
 from widthwise.files import read_ordinary, write_atomically
 from widthwise.plans import Plan
 from widthwise.shrinking.checksums import CHECKSUM, checksum_of, noted_checksum
@@ -33,6 +34,8 @@ def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
     Raises:
         OSError: If the folder cannot be written.
     """
+    small = network_in(small, "ww.save(small, plan, folder)")
+    require(plan, Plan, "a plan", "ww.save(small, plan, folder)")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     # Shared tensors appear under each of their names, so each gets memory of its own here; and the
@@ -66,6 +69,18 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
         RunError: If the weights are missing, damaged, or do not fit the plan.
     """
     source = Path(folder)
+    if isinstance(model_factory, nn.Module) or not callable(model_factory):
+        raise ConfigError(
+            f"Expected what builds the network, got {described(model_factory)}.\n"
+            "Why: the narrow network is cut from a new one, which this call makes.\n"
+            "Hint: pass its class, or write `ww.load(folder, lambda: Net(...))` with the arguments "
+            "that it had."
+        )
+    if not source.is_dir():
+        raise RunError(
+            f"There is no folder `{source.absolute()}`.\n"
+            "Hint: pass the one that `ww.save` wrote, or a run folder."
+        )
     plan = Plan.load(source / PLAN)
     tensors = _read_tensors(source / WEIGHTS)
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from widthwise.arguments import network_in, require
 from widthwise.network.narrowing import narrow_module
 from widthwise.plans import Plan
 from widthwise.shrinking.comparing import telling
@@ -30,7 +31,8 @@ def shrink(
         model: The full network, with the weights to keep; not changed. Where the plan begins with
             rewrites, this is the user's own network, before them; or the very one, rewritten
             already, that the plan was made from. A network on the meta device is narrowed without
-            a proof, for there is nothing to compute with.
+            a proof, for there is nothing to compute with. Of one that is compiled or wrapped for
+            data parallelism, the module inside is cut: wrap the result again.
         plan: Made for this network, by `plan`, by a search, or loaded from a file.
         verify: Prove the result. Takes two to three forward passes.
         example_inputs: What to prove on, as for `trace`; see `prove`. By default the example that
@@ -56,6 +58,8 @@ def shrink(
           (1): Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1))
         )
     """
+    model = network_in(model, "ww.shrink(model, plan)")
+    require(plan, Plan, "a plan", "ww.shrink(model, plan)")
     inputs = inputs_of(plan, example_inputs)
     network, graph, _ = rewritten(model, plan, inputs, verify=verify)
     kept = plan.mask(graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
@@ -12,6 +13,7 @@ from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from widthwise.arguments import described
 from widthwise.errors import ConfigError
 from widthwise.graph import ChannelGraph
 from widthwise.network.batches import evaluating
@@ -23,6 +25,25 @@ class Score(Protocol):
     def __call__(self, graph: ChannelGraph) -> np.ndarray:
         """Return one number per unit, shape ``[units]``. Units of frozen axes may get any."""
         ...
+
+
+def require_score(score: object) -> None:
+    """Raise an error if something is passed for a score that is none.
+
+    Args:
+        score: What was passed.
+
+    Raises:
+        ConfigError: If it cannot be called on a graph.
+    """
+    if callable(score) and not inspect.isclass(score):
+        return
+    name = score.__name__ if inspect.isclass(score) else "L1"
+    raise ConfigError(
+        f"Expected a score, got {described(score)}.\n"
+        f"Hint: write `score=ww.scores.{name}()`; a function of a graph that returns a number per "
+        "unit is a score too."
+    )
 
 
 def weights_of(graph: ChannelGraph) -> Iterator[tuple[Tensor, list[np.ndarray | None]]]:

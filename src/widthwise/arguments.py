@@ -1,0 +1,102 @@
+"""What public functions ask of what they are given, before anything else is done."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from widthwise.errors import ConfigError
+
+
+def network_in(model: object, line: str) -> nn.Module:
+    """Return the network itself: without what `torch.compile` and data parallelism put around it.
+
+    Args:
+        model: What was passed for a network.
+        line: The call as it is meant, such as ``ww.trace(model, example_inputs)``.
+
+    Returns:
+        The module inside; the same if nothing is around it.
+
+    Raises:
+        ConfigError: If it is no module.
+
+    Example:
+        >>> net = nn.Linear(2, 2)
+        >>> network_in(nn.DataParallel(net), "ww.trace(model, example_inputs)") is net
+        True
+    """
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"Expected a network (a `torch.nn.Module`), got {described(model)}.\n"
+            f"Hint: {_hint(model)}write `{line}`."
+        )
+    inside = _inside(model)
+    return model if inside is None else network_in(inside, line)
+
+
+def _inside(model: nn.Module) -> nn.Module | None:
+    # Its class cannot be asked for without importing the compiler, which takes seconds.
+    if type(model).__name__ == "OptimizedModule":
+        return model.get_submodule("_orig_mod")
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return model.get_submodule("module")
+    return None
+
+
+def require(value: object, kind: type, what: str, line: str) -> None:
+    """Raise an error if something is passed for another thing.
+
+    Args:
+        value: What was passed.
+        kind: What it must be.
+        what: The same in words, such as ``a plan``.
+        line: The call as it is meant.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not isinstance(value, kind):
+        raise ConfigError(
+            f"Expected {what} (`{kind.__name__}`), got {described(value)}.\nHint: write `{line}`."
+        )
+
+
+def described(value: object) -> str:
+    """Say what a value is, in a few words for an error.
+
+    Args:
+        value: Any.
+
+    Returns:
+        Such as ``the class `ResNet``` or ``a `dict```.
+
+    Example:
+        >>> described(nn.Linear), described(0.5)
+        ('the class `Linear`', '0.5')
+    """
+    if inspect.isclass(value):
+        return f"the class `{value.__name__}`"
+    if isinstance(value, bool | int | float | str) or value is None:
+        return repr(value)
+    if inspect.isroutine(value):
+        return f"the function `{getattr(value, '__name__', value)}`"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} `{kind}`"
+
+
+def _hint(model: object) -> str:
+    if inspect.isclass(model) and issubclass(model, nn.Module):
+        return f"build it first, `model = {model.__name__}(...)`, and "
+    if isinstance(model, Mapping):
+        return "build the network, load these weights with `model.load_state_dict(...)`, and "
+    if isinstance(model, Tensor):
+        return "the network comes first: "
+    if inspect.isroutine(model):
+        return "if it builds the network, call it; if it is one, put it into an `nn.Module`; "
+    inner = getattr(model, "model", None)
+    if isinstance(inner, nn.Module):
+        return f"its `.model` is one ({type(inner).__name__}): "
+    return ""

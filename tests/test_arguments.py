@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch.optim.swa_utils import AveragedModel
 
 import widthwise as ww
 
@@ -102,8 +103,13 @@ def test_wrong_arguments_are_answered_with_the_line_to_write(name: str) -> None:
 
 @pytest.mark.parametrize(
     "wrapped",
-    [torch.compile(NET), nn.DataParallel(NET), nn.DataParallel(torch.compile(NET))],
-    ids=["compiled", "parallel", "both"],
+    [
+        torch.compile(NET),
+        nn.DataParallel(NET),
+        nn.DataParallel(torch.compile(NET)),
+        AveragedModel(NET),
+    ],
+    ids=["compiled", "parallel", "both", "average"],
 )
 def test_what_is_around_a_network_is_looked_through(wrapped: nn.Module, tmp_path: Path) -> None:
     """Names, scores, cuts, proofs, healing and files are those of the network inside."""
@@ -130,3 +136,37 @@ def test_a_search_says_that_trained_weights_are_gone() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ww.methods.dhp(fresh, X, budget=HALF)
+
+
+def test_a_search_comes_before_the_wrapper_of_distributed_training(tmp_path: Path) -> None:
+    """Tracing and cutting look through it; a search is refused, with the order that works."""
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(Net())
+        found = ww.plan(ww.trace(wrapped, X), score=ww.scores.L1(), budget=HALF)
+        assert type(ww.shrink(wrapped, found)) is Net
+        with pytest.raises(ww.errors.SearchError, match=r"dhp\(model(?s:.*)then"):
+            ww.methods.dhp(wrapped, X, budget=HALF)
+        net = Net()
+        search = ww.methods.dhp(net, X, budget=HALF)
+        after = nn.parallel.DistributedDataParallel(net)
+        optimizer = torch.optim.SGD(after.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            after(torch.randn(4, 3, 12, 12)).square().mean().backward()
+            optimizer.step()
+            search.step(optimizer)
+        small, _ = search.finish()
+        assert type(small) is Net
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_sparse_weights_are_refused_by_name() -> None:
+    """The error says which, and what to do."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    net[0].weight = nn.Parameter(net[0].weight.detach().to_sparse())
+    with pytest.raises(ww.errors.TraceError, match=r"`0\.weight` of `Sequential` is sparse"):
+        ww.trace(net, torch.randn(1, 4))

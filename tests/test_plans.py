@@ -313,3 +313,37 @@ def test_no_plan_goes_below_the_floor_of_an_axis() -> None:
     mask[units.start + 1 : units.stop] = False
     with pytest.raises(ww.errors.PlanError, match=r"`first` would keep 1.*2"):
         ww.Plan.of(graph, mask)
+
+
+def twice_cut() -> nn.Module:
+    """Three convolutions and a normalisation."""
+    convolutions = (
+        nn.Conv2d(3, 12, 3),
+        nn.BatchNorm2d(12),
+        nn.Conv2d(12, 10, 3),
+        nn.Conv2d(10, 4, 1),
+    )
+    return nn.Sequential(*convolutions)
+
+
+def test_two_cuts_are_one_plan_of_the_full_network(tmp_path: Path) -> None:
+    """Kept units are counted in the full network; the file needs nothing but its class."""
+    model, inputs = twice_cut().eval(), torch.randn(2, 3, 9, 9)
+    first = ww.plan(ww.trace(model, inputs), score=ww.scores.L1(), budget=ww.Macs(0.7), round_to=1)
+    once = ww.shrink(model, first)
+    second = ww.plan(ww.trace(once, inputs), score=ww.scores.L1(), budget=ww.Macs(0.6), round_to=1)
+    twice = ww.shrink(once, second)
+    both = first.then(second)
+    assert both.macs() == second.macs() < first.macs() < both.full_macs == first.full_macs
+    for name, axis in both.axes.items():
+        kept = [first.axes[name].kept[unit] for unit in second.axes[name].kept]
+        assert list(axis.kept) == kept
+    with torch.no_grad():
+        assert torch.equal(ww.shrink(model, both)(inputs), twice(inputs))
+    ww.save(twice, both, tmp_path)
+    again = ww.load(tmp_path, twice_cut).eval()
+    assert torch.equal(again(inputs), twice(inputs))
+    with pytest.raises(ww.errors.PlanError, match="units are left of it"):
+        first.then(first)
+    with pytest.raises(ww.errors.PlanError, match=r"first\.then\(second\)"):
+        ww.shrink(model, second)

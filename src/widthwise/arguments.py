@@ -6,12 +6,15 @@ import inspect
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from widthwise.errors import ConfigError
 
 
 def network_in(model: object, line: str) -> nn.Module:
-    """Return the network itself: without what `torch.compile` and data parallelism put around it.
+    """Return the network itself, without what PyTorch puts around it.
+
+    That is `torch.compile`, data parallelism, and averages of weights.
 
     Args:
         model: What was passed for a network.
@@ -41,7 +44,7 @@ def _inside(model: nn.Module) -> nn.Module | None:
     # Its class cannot be asked for without importing the compiler, which takes seconds.
     if type(model).__name__ == "OptimizedModule":
         return model.get_submodule("_orig_mod")
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         return model.get_submodule("module")
     return None
 

@@ -125,7 +125,8 @@ def wrong_network(problems: Iterable[str]) -> PlanError:
         f"This plan was made for another network:\n{lines}\n"
         "Why: a plan names axes and their full widths; every one of them must be found again.\n"
         "Hint: build the model exactly as it was when the plan was made (same class, same "
-        "arguments, same number of classes)."
+        "arguments, same number of classes). Where a network was cut twice, `first.then(second)` "
+        "is the plan of both cuts."
     )
 
 

@@ -22,7 +22,7 @@ def require_traceable(model: nn.Module, inputs: Inputs) -> None:
 
     Raises:
         TraceError: If the network or a part of it is compiled to TorchScript, has layers without
-            shapes yet, or if the inputs are packed or a batch of none.
+            shapes yet or sparse tensors, or if the inputs are packed or a batch of none.
     """
     kind = type(model).__name__
     for path, module in model.named_modules():
@@ -38,6 +38,11 @@ def require_traceable(model: nn.Module, inputs: Inputs) -> None:
             raise TraceError(
                 f"`{name}` of `{kind}` has no shape yet: it belongs to a lazy layer.\n"
                 "Hint: call the network once on an example, then trace it."
+            )
+        if tensor.layout is not torch.strided:
+            raise TraceError(
+                f"`{name}` of `{kind}` is sparse ({tensor.layout}), and has no channels to slice.\n"
+                "Hint: make it dense with `to_dense()`, or leave its module out of the trace."
             )
     leaves = tree_leaves((inputs.args, inputs.kwargs), is_leaf=_is_packed)
     if any(map(_is_packed, leaves)):

@@ -11,6 +11,7 @@ from torch import nn
 
 from widthwise.arguments import network_in
 from widthwise.cost import Budget, budgets_of
+from widthwise.errors import SearchError
 from widthwise.graph import trace
 from widthwise.methods.base import Bench, Found
 from widthwise.rewrites import Rewrite
@@ -64,6 +65,14 @@ class DhpSettings:
         Returns:
             The search, attached.
         """
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            raise SearchError(
+                "The search was to be attached to a network that `DistributedDataParallel` has "
+                "wrapped already.\n"
+                "Why: it would wait for gradients of weights that the search computes now.\n"
+                "Hint: attach the search first: `search = ww.methods.dhp(model, ...)`, then "
+                "`DistributedDataParallel(model)`."
+            )
         model = network_in(model, "ww.methods.dhp(model, example_inputs, budget=ww.Macs(0.5))")
         graph = trace(model, example_inputs)
         latents = Latents(

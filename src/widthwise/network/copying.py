@@ -83,6 +83,10 @@ _TABLES = frozenset(key for key, value in vars(nn.Module()).items() if type(valu
 """What every module has of its own: tables of parameters, of modules, and a dozen of hooks."""
 
 
+_COMPILED = "_compiled_call_impl"
+"""What `Module.compile` leaves in a module; PyTorch does not copy it either."""
+
+
 class _Copier:
     """Does what `copy.deepcopy` does, several times as fast at what modules are made of."""
 
@@ -114,6 +118,9 @@ class _Copier:
             new = memo[id(value)] = kind.__new__(kind)
             state = {}
             for key, item in vars(value).items():
+                if key == _COMPILED:
+                    # It would call the module that it was compiled for.
+                    continue
                 if type(item) in _CONSTANTS:
                     state[key] = item
                 elif key in _TABLES and type(item) in _CONTAINERS and not item:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -15,13 +15,15 @@ import torch
 
 from widthwise import errors, rewrites
 from widthwise._version import __version__
-from widthwise.cost import BUDGETS, Budget, costs_of
+from widthwise.cost import Budget, costs_of
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
 from widthwise.network.spec import unknown_in
 from widthwise.plans import file
 from widthwise.plans.adopting import mask_of
 from widthwise.plans.axis import AxisPlan
+from widthwise.plans.composing import composed
+from widthwise.plans.text import difference, table
 from widthwise.rewrites import Rewrite
 
 FORMAT = 2
@@ -31,8 +33,6 @@ FORMAT = 2
 """
 
 _Value = TypeVar("_Value")
-_STALE_SHOWN = 8
-"""Most names in a printout; the file has all."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,28 @@ class Plan:
             PlanError: If no widths do.
         """
         return cls.of(graph, mask_of(graph, state_dict), method="adopted from a checkpoint")
+
+    def then(self, later: Plan) -> Plan:
+        """Return one plan for two cuts: this one, and one of the network that it leaves.
+
+        With it, ``save`` and ``load`` need nothing but the full network's class.
+
+        Args:
+            later: Made for the network that ``shrink`` made by this one.
+
+        Raises:
+            PlanError: If it was made for another network, or begins with a rewrite.
+        """
+        if later.before:
+            raise errors.PlanError("A plan that begins with a rewrite cannot follow another.")
+        return replace(
+            later,
+            axes=MappingProxyType(composed(self.axes, later.axes)),
+            full_cost=self.full_cost,
+            method=f"{self.method}, then {later.method}",
+            before=self.before,
+            graph=self.graph,
+        )
 
     @property
     def widths(self) -> dict[str, int]:
@@ -319,48 +341,11 @@ class Plan:
 
     def diff(self, other: Plan) -> str:
         """Describe how another plan differs from this one: rewrites, then an axis per line."""
-        lines = []
-        if self.before != other.before:
-            lines.append(f"before: {_listed(self.before)} -> {_listed(other.before)}")
-        for name in dict.fromkeys([*self.axes, *other.axes]):
-            mine, theirs = self.axes.get(name), other.axes.get(name)
-            if mine is None or theirs is None:
-                lines.append(f"{name}: only in the {'second' if mine is None else 'first'} plan")
-            elif mine.kept != theirs.kept:
-                both = len(set(mine.kept) & set(theirs.kept))
-                lines.append(
-                    f"{name}: {len(mine.kept)} -> {len(theirs.kept)} of {mine.width}, "
-                    f"{both} in both"
-                )
-        return "\n".join(lines) or "no difference"
+        return difference(self, other)
 
     def __str__(self) -> str:
         """A table of widths, and the cost."""
-        name_width = max([len(name) for name in self.axes] + [4])
-        lines = [f"{self.model_name}, by {self.method}"]
-        if self.before:
-            lines.append(f"  before: {_listed(self.before)}")
-        for name, axis in self.axes.items():
-            share = len(axis.kept) / axis.width
-            bar = "█" * round(20 * share)
-            lines.append(
-                f"  {name:<{name_width}}  {axis.width:>5} -> {len(axis.kept):>5}  "
-                f"{share:>4.0%}  {bar}"
-            )
-        for key, kind in BUDGETS.items():
-            # A file of an older version counts fewer quantities.
-            if key in self.full_cost and key in self.cost:
-                before, after = self.full_cost[key], self.cost[key]
-                part = f"{after / max(before, 1):.1%}"
-                lines.append(f"  {before:,} -> {after:,} {kind.title} ({part})")
-        if self.stale:
-            listed = ", ".join(self.stale[:_STALE_SHOWN])
-            more = len(self.stale) - _STALE_SHOWN
-            lines.append(
-                f"  may still tell of old widths: {listed}"
-                + (f" and {more} more" if more > 0 else "")
-            )
-        return "\n".join(lines)
+        return table(self)
 
 
 def _require(data: Any, key: str, kind: type[_Value]) -> _Value:
@@ -381,11 +366,3 @@ def _number(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{value!r} is not a number")
     return value
-
-
-def _listed(before: Sequence[Rewrite]) -> str:
-    words = []
-    for each in before:
-        values = ", ".join(f"{key}={value!r}" for key, value in each.to_spec().items())
-        words.append(f"{each.name}({values})")
-    return ", ".join(words) or "nothing"

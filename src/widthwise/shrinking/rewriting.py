@@ -10,6 +10,7 @@ from torch import nn
 from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.constraints import Constraints
 from widthwise.network.copying import named_tensors
+from widthwise.network.generated import settled
 from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
@@ -26,7 +27,8 @@ def rewritten(
 
     Args:
         model: The user's own network; or the very one that the plan was made from, rewritten
-            already, which is then returned as it is. Not changed.
+            already, which is then returned as it is. Of one that is searched, or was copied while
+            it was, a copy with the weights that it computes. Not changed.
         plan: The plan.
         inputs: What to trace and to prove on.
         verify: Compare each rewritten network with its reference, if it has one.
@@ -40,7 +42,8 @@ def rewritten(
         ConfigError: If a rewrite does not fit the network.
     """
     if plan.graph is not None and plan.graph.is_of(model):
-        return model, plan.graph, ()
+        return settled(model), plan.graph, ()
+    model = settled(model)
     steps: list[tuple[Rewrite, Agreement | None]] = []
     for rewrite in plan.before:
         new = rewrite.apply(model, inputs)

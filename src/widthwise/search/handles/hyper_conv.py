@@ -20,12 +20,13 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
 from widthwise.errors import SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.network.generated import Generated
 from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -147,27 +148,6 @@ def driven_units(
         SearchError: If a weight is already parametrized.
     """
     return _driven(_owners(model, graph, graph.free if searched is None else searched), graph)
-
-
-class Generated(nn.Module):
-    """The parametrization of one weight: ignores the stored value and asks the hypernetwork.
-
-    Args:
-        hypernetwork: Shared by all layers.
-        index: Which of its layers this is.
-        owns: Whether the hypernetwork is registered here; in exactly one place of the network.
-    """
-
-    def __init__(self, hypernetwork: Hypernetwork, index: int, *, owns: bool) -> None:
-        super().__init__()
-        if owns:
-            self.hypernetwork = hypernetwork
-        # In a tuple, so that it is not registered as a submodule of every layer.
-        self._source = (hypernetwork,)
-        self._index = index
-
-    def forward(self, original: Tensor) -> Tensor:
-        return self._source[0].weight(self._index)
 
 
 class _Site:

@@ -15,6 +15,7 @@ from widthwise.errors import WidthwiseError
 VERBS = {
     "trace": "show which channels of a network are tied, and what it costs",
     "plan": "decide widths by a score, without training",
+    "shrink": "cut a network by a plan file, with proof",
     "compress": "cut a trained network and heal it in minutes, without training",
     "search": "search widths while training, shrink, converge, compare, report",
     "report": "rebuild the report page of a run",
@@ -30,6 +31,7 @@ examples:
   widthwise search digits
   widthwise trace torchvision/resnet50
   widthwise plan torchvision/resnet50 --score l1 --budget macs=0.5 --out plan.json
+  widthwise shrink torchvision/resnet50 plan.json --weights w.pt --out narrow
   widthwise compress torchvision/resnet50 --weights w.pt --data photos --budget macs=0.7
 """
 

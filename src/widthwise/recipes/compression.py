@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 import widthwise as ww
@@ -21,7 +20,6 @@ from widthwise.data.samples import Samples
 from widthwise.errors import ConfigError
 from widthwise.healing.progress import Progress
 from widthwise.report.compression import write_page
-from widthwise.runs import write_file
 from widthwise.runs.writing import write_json
 from widthwise.search.distance import agreement
 from widthwise.search.limits import Limits
@@ -94,8 +92,7 @@ def compress_into(
     answers = {name: _answers(each, unseen) for name, each in networks.items()}
     results = _results(order, found, network, unseen, answers, samples)
     ww.save(found.network, found.plan, folder)
-    config = {"model": {"name": order.model, "options": {}}}
-    write_file(folder / "config.yaml", yaml.safe_dump(config))
+    write_model(folder, order.model)
     write_json(folder / "results.json", results)
     changed = [] if results["agreement"] is None else _changed(answers, samples, used)
     write_page(folder, results, changed)

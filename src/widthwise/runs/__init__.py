@@ -2,6 +2,6 @@
 
 from widthwise.runs.folder import RunFolder
 from widthwise.runs.reading import read_config, read_json, read_metrics
-from widthwise.runs.writing import write_file, write_json
+from widthwise.runs.writing import write_file, write_json, write_model
 
-__all__ = ["RunFolder", "read_config", "read_json", "read_metrics", "write_file", "write_json"]
+__all__ = ["RunFolder", "read_config", "read_json", "read_metrics", "write_file", "write_json", "write_model"]

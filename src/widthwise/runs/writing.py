@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
+
 from widthwise import files
 from widthwise.errors import RunError
 
@@ -84,3 +86,16 @@ def cannot_write(path: Path, error: OSError) -> str:
     else:
         hint = "check the permissions, or choose another folder with `--out`."
     return f"Cannot write `{path}`: {error.strerror or error}.\nHint: {hint}"
+
+
+def write_model(folder: Path, name: str) -> None:
+    """Note in config.yaml which network a folder was cut from, so that it is a MODEL itself.
+
+    Args:
+        folder: The folder.
+        name: MODEL of the full network.
+
+    Raises:
+        RunError: As `write_file` does.
+    """
+    write_file(folder / "config.yaml", yaml.safe_dump({"model": {"name": name, "options": {}}}))

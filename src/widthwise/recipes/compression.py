@@ -20,7 +20,7 @@ from widthwise.data.samples import Samples
 from widthwise.errors import ConfigError
 from widthwise.healing.progress import Progress
 from widthwise.report.compression import write_page
-from widthwise.runs.writing import write_json
+from widthwise.runs import write_json, write_model
 from widthwise.search.distance import agreement
 from widthwise.search.limits import Limits
 

@@ -78,3 +78,28 @@ def test_a_recurrent_layer_is_the_same_on_real_values(options: dict[str, bool | 
         found.append((graph.macs(), widths, plan.macs()))
     assert found[0] == found[1]
     assert torch.backends.mkldnn.enabled is settings
+
+
+class Experts(nn.Module):
+    """Each row of the input is multiplied with the matrix of its group (mixtures of experts)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 16), nn.Linear(16, 4)
+        self.up = nn.Parameter(torch.randn(3, 16, 24) / 10)
+        self.down = nn.Parameter(torch.randn(3, 24, 16) / 10)
+        self.register_buffer("ends", torch.tensor([2, 5, 8], dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)[0]
+        inner = torch._grouped_mm(x, self.up, offs=self.ends).relu()
+        return self.last(x + torch._grouped_mm(inner, self.down, offs=self.ends))
+
+
+def test_products_in_groups_are_counted() -> None:
+    """A row costs as much as one matrix; rows of any width are more than the operator takes."""
+    net, x = Experts().bfloat16().eval(), torch.randn(1, 8, 6, dtype=torch.bfloat16)
+    graph = ww.trace(net, x)
+    assert graph.macs() == 8 * (6 * 16 + 2 * 16 * 24 + 16 * 4)
+    for name in ("first", "up"):
+        assert "multiple of 16 bytes" in str(graph.axes[name].frozen)

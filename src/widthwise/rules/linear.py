@@ -61,6 +61,24 @@ def linear(op: Op) -> Label:
     return (*free, outs)
 
 
+@register(aten._grouped_mm)
+def experts(op: Op) -> Label:
+    """Rows are multiplied with the matrix of their group: ``[rows, in] x [experts, in, out]``."""
+    first, second = op.args[:2]
+    left, right = op.label(first), op.label(second)
+    if (len(left), len(right)) != (2, 3):
+        for ids in (*left, *right):
+            op.freeze(ids, "is multiplied in groups of an uncommon shape")
+        return (None,) * op.out.dim()
+    op.freeze(left[0], "rows are grouped by value")
+    op.freeze(right[0], "experts are chosen by value")
+    _contract(op, first, second, 1, 1)
+    if op.is_weight(second):
+        op.produce(right[2])
+    op.macs(1, sizes(left, first, 0), sizes(left, first, 1), sizes(right, second, 2))
+    return (left[0], right[2])
+
+
 @register(aten._cdist_forward, aten._euclidean_dist)
 def distances(op: Op) -> Label:
     """Distances from all rows of one matrix to all of another: columns are summed over."""

@@ -64,6 +64,15 @@ def table() -> str:
             f"{sum('failure' not in row for row in others)} of {len(others)}",
         )
     )
+    faces = rows_of("widthwise_hugging_face").values()
+    halved = sum(row.get("kept_macs", 1) <= 0.5 for row in faces)
+    rows.append(
+        (
+            "networks of transformers and diffusers ([which](docs/reach.md#hugging-face)), two of "
+            f"which were refused at first; of them {halved} to half the MACs",
+            f"{sum('failure' not in row for row in faces)} of {len(faces)}",
+        )
+    )
     restored = list(rows_of("widthwise_restoration").values())
     halved = sum(row.get("kept_macs", 1) <= 0.5 for row in restored)
     rows.append(

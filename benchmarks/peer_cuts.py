@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STEPS = 400
-"""Rounds in which the package's own benchmark cuts a network, a little in each."""
-
 Pairs = Sequence[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One of its criteria."""
+
+    steps: int
+    """Rounds in which a network is cut, a little in each; what looks at data does so in each."""
+    importance: Callable[[nn.Module, Pairs], Any]
 
 
 def magnitude(network: nn.Module, pairs: Pairs) -> Any:
@@ -27,28 +34,15 @@ def taylor(network: nn.Module, pairs: Pairs) -> Any:
     """Return weights times gradients, which are left in the network."""
     import torch_pruning as tp
 
+    network.zero_grad()
     for images, labels in pairs:
         functional.cross_entropy(network(images), labels).backward()
     return tp.importance.GroupTaylorImportance()
 
 
-def hessian(network: nn.Module, pairs: Pairs) -> Any:
-    """Return weights times squared gradients of single images."""
-    import torch_pruning as tp
-
-    found = tp.importance.GroupHessianImportance()
-    for images, labels in pairs:
-        for image, label in zip(images.split(1), labels.split(1), strict=True):
-            network.zero_grad()
-            functional.cross_entropy(network(image), label).backward()
-            found.accumulate_grad(network)
-    return found
-
-
-CRITERIA: dict[str, Callable[[nn.Module, Pairs], Any]] = {
-    "Torch-Pruning, magnitude": magnitude,
-    "Torch-Pruning, Taylor": taylor,
-    "Torch-Pruning, Hessian": hessian,
+CRITERIA = {
+    "Torch-Pruning, magnitude": Criterion(400, magnitude),
+    "Torch-Pruning, Taylor": Criterion(40, taylor),
 }
 
 
@@ -66,20 +60,23 @@ def cut(network: nn.Module, criterion: str, pairs: Pairs, keep: float) -> tuple[
     """
     import torch_pruning as tp
 
+    chosen = CRITERIA[criterion]
     network = copy.deepcopy(network).eval()
     example = pairs[0][0][:1]
     *_, last = (module for module in network.modules() if isinstance(module, nn.Linear))
     pruner = tp.pruner.BasePruner(
         network,
         example,
-        importance=CRITERIA[criterion](network, pairs),
+        importance=chosen.importance(network, pairs),
         global_pruning=True,
         pruning_ratio=1.0,
-        iterative_steps=STEPS,
+        iterative_steps=chosen.steps,
         ignored_layers=[last],
     )
     full = _macs(network, example)
-    for _ in range(STEPS):
+    for number in range(chosen.steps):
+        if number:
+            pruner.importance = chosen.importance(network, pairs)
         pruner.step()
         share = _macs(network, example) / full
         if share <= keep:

@@ -1,6 +1,7 @@
 """What is done to a network before it is traced: one rewrite per file, registered by name."""
 
 from widthwise.rewrites.base import Rewrite
+from widthwise.rewrites.basis import FilterBasis
 from widthwise.rewrites.decompose import Decompose, Kind
 from widthwise.rewrites.drop import Drop
 from widthwise.rewrites.registry import from_spec, register, to_spec
@@ -9,6 +10,7 @@ from widthwise.rewrites.widen import Widen, widen
 __all__ = [
     "Decompose",
     "Drop",
+    "FilterBasis",
     "Kind",
     "Rewrite",
     "Widen",

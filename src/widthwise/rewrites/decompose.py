@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.modules import copied, matching_modules, names, refused, replace_module
+from widthwise.rewrites.convolutions import Convolution, plain_convolutions
+from widthwise.rewrites.modules import copied, names, replace_module
 from widthwise.rewrites.registry import register
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Kind(Enum):
@@ -81,17 +80,8 @@ class Decompose:
             ConfigError: If a name matches no module, or a module cannot be decomposed.
         """
         new = copied(model)
-        found = matching_modules(new, "layers", self.layers, nn.modules.conv._ConvNd)
-        problems = [
-            f"`{path}`: {reason}"
-            for path, module in found.items()
-            for reason in [_reason(new, module)]
-            if reason is not None
-        ]
-        if problems:
-            raise refused(self.name, problems)
-        for layer in found.values():
-            assert isinstance(layer, _CONVOLUTIONS)
+        found = plain_convolutions(new, self.name, self.layers)
+        for layer in found:
             replace_module(new, layer, self._pair(layer))
         return new
 
@@ -109,7 +99,7 @@ class Decompose:
         """Build it from what `to_spec` returned."""
         return cls(**spec)
 
-    def _pair(self, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> nn.Sequential:
+    def _pair(self, layer: Convolution) -> nn.Sequential:
         first, second = self._factors(layer.weight.detach())
         rank = len(first)
         ones = (1,) * (layer.weight.dim() - 2)
@@ -150,23 +140,3 @@ class Decompose:
         first = u[:, :rank].T.reshape(rank, *weight.shape[1:])
         second = (s[:rank, None] * v[:rank]).T.reshape(count, rank, *ones)
         return first.to(weight.dtype).contiguous(), second.to(weight.dtype).contiguous()
-
-
-def _reason(model: nn.Module, layer: nn.Module) -> str | None:
-    """Return why a module cannot be decomposed; None if it can."""
-    if type(layer) not in _CONVOLUTIONS:
-        return f"a `{type(layer).__name__}` is not an ordinary convolution."
-    assert isinstance(layer, _CONVOLUTIONS)
-    if layer.groups > 1:
-        return "it has groups, which are narrow already."
-    if layer._forward_pre_hooks or layer._forward_hooks:
-        return "hooks hang on it, such as those of `weight_norm`, and would be lost."
-    holders = [
-        module
-        for module in model.modules()
-        for p in module._parameters.values()
-        if p is layer.weight
-    ]
-    if len(holders) > 1:
-        return "it shares its weight with another layer."
-    return None

@@ -1,0 +1,60 @@
+"""Which convolutions can be put together anew from their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from widthwise.rewrites.modules import matching_modules, refused
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+def plain_convolutions(
+    model: nn.Module, rewrite: str, patterns: Sequence[str]
+) -> list[Convolution]:
+    """Return the convolutions that some pattern names, in order.
+
+    Args:
+        model: The network.
+        rewrite: Name of the rewrite that asks, for the error.
+        patterns: Paths, or globs over convolutions.
+
+    Returns:
+        Ordinary convolutions without groups, whose weights are theirs alone.
+
+    Raises:
+        ConfigError: If a pattern matches none, or a module is something else. All such are named.
+    """
+    found = matching_modules(model, "layers", patterns, nn.modules.conv._ConvNd)
+    problems = [
+        f"`{path}`: {reason}"
+        for path, module in found.items()
+        for reason in [_reason(model, module)]
+        if reason is not None
+    ]
+    if problems:
+        raise refused(rewrite, problems)
+    return [module for module in found.values() if isinstance(module, _CONVOLUTIONS)]
+
+
+def _reason(model: nn.Module, layer: nn.Module) -> str | None:
+    """Return why a module cannot be put together anew; None if it can."""
+    if type(layer) not in _CONVOLUTIONS:
+        return f"a `{type(layer).__name__}` is not an ordinary convolution."
+    assert isinstance(layer, _CONVOLUTIONS)
+    if layer.groups > 1:
+        return "it has groups, which are narrow already."
+    if layer._forward_pre_hooks or layer._forward_hooks:
+        return "hooks hang on it, such as those of `weight_norm`, and would be lost."
+    holders = [
+        module
+        for module in model.modules()
+        for p in module._parameters.values()
+        if p is layer.weight
+    ]
+    if len(holders) > 1:
+        return "it shares its weight with another layer."
+    return None

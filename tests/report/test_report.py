@@ -304,6 +304,7 @@ def test_samples_are_on_the_page(tmp_path: Path) -> None:
     row = [
         {"title": "noisy", "caption": "20.1 dB", "file": "0_0.png"},
         {"title": "Found <widths>", "caption": "27.5 dB", "file": "0_1.png"},
+        {"title": "Full network", "caption": "27.9 dB", "file": "0_2.png"},
     ]
     lost = [{"title": "lost row", "caption": "", "file": "1_0.png"}]
     for sample in row:
@@ -314,7 +315,8 @@ def test_samples_are_on_the_page(tmp_path: Path) -> None:
     text = " ".join(page.text)
     assert "Samples" in text and "27.5 dB" in text and "Found <widths>" in text
     assert "lost row" not in text
-    assert sum(target.startswith("data:image/png;base64,") for target in page.loads) == 2
+    assert "27.9 dB, 100% of the MACs" in text, "networks of the run are shown with their cost"
+    assert sum(target.startswith("data:image/png;base64,") for target in page.loads) == 3
 
 
 def test_a_missing_environment_is_said(tmp_path: Path) -> None:

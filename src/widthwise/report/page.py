@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from importlib import resources
 
@@ -132,7 +133,17 @@ def _result_row(record: RunRecord, place: int, arm: ArmResult) -> str:
 def _samples(record: RunRecord) -> str:
     if not record.samples:
         return ""
-    rows = "\n".join(f'<div class="samples">{picture_row(row)}</div>' for row in record.samples)
+    full = record.results.full.macs
+    costs = {arm.title: f"{arm.macs / full:.0%} of the MACs" for arm in record.results.arms}
+
+    def with_cost(picture: Picture) -> Picture:
+        words = [picture.caption, costs.get(picture.title, "")]
+        return replace(picture, caption=", ".join(filter(None, words)))
+
+    rows = "\n".join(
+        f'<div class="samples">{picture_row([with_cost(picture) for picture in row])}</div>'
+        for row in record.samples
+    )
     return f"""<h2>Samples</h2>
 <p class="note">What the networks do with test items.</p>
 {rows}

@@ -194,7 +194,22 @@ def healing_table() -> str:
             f" Trained on for three epochs with labels, compress at {trained[0]['budget']:.0%}: "
             f"{after}, full network {before}."
         )
+    lines += ["", *_pretrained()]
     return "\n".join(lines)
+
+
+def _pretrained() -> list[str]:
+    """Return what is left of a network with published weights, in a sentence."""
+    content = _load("pretrained")["results"]
+    return [
+        f"EfficientNet-Lite0 with its published ImageNet weights, at {row['budget']:.0%} of the MACs, "
+        f"healed with {content['inputs']} crops of photographs: its first answer is that of the full "
+        f"network on {row['right after']:.0%} of {content['others']} crops of other photographs "
+        f"(half of them small and blurred) right after the cut, {row['batchnorm']:.0%} with BatchNorm "
+        f"estimated anew, {row['healed']:.0%} healed, **{row['refined']:.0%}** refined."
+        for row in content["rows"]
+        if row["widths by"] == "compress"
+    ]
 
 
 def _by_network(column: tuple[str, float]) -> tuple[str, float]:

@@ -202,11 +202,12 @@ def _pretrained() -> list[str]:
     """Return what is left of a network with published weights, in a sentence."""
     content = _load("pretrained")["results"]
     return [
-        f"EfficientNet-Lite0 with its published ImageNet weights, at {row['budget']:.0%} of the MACs, "
-        f"healed with {content['inputs']} crops of photographs: its first answer is that of the full "
-        f"network on {row['right after']:.0%} of {content['others']} crops of other photographs "
-        f"(half of them small and blurred) right after the cut, {row['batchnorm']:.0%} with BatchNorm "
-        f"estimated anew, {row['healed']:.0%} healed, **{row['refined']:.0%}** refined."
+        f"EfficientNet-Lite0 with its published ImageNet weights, at {row['budget']:.0%} of the "
+        f"MACs, healed with {content['inputs']} crops of photographs: its first answer is that of "
+        f"the full network on {row['right after']:.0%} of {content['others']} crops of other "
+        "photographs (half of them small and blurred) right after the cut, "
+        f"{row['batchnorm']:.0%} with BatchNorm estimated anew, {row['healed']:.0%} healed, "
+        f"**{row['refined']:.0%}** refined."
         for row in content["rows"]
         if row["widths by"] == "compress"
     ]
@@ -223,8 +224,11 @@ def _mean(values: list[float]) -> str:
 def _repaired(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
-    steps = [_mean([row[name] for row in rows]) for name in STEPS_OF_REPAIR]
+    # What peers cut is not healed: they have no more than the first two.
+    steps = [_mean([row[name] for row in rows]) for name in STEPS_OF_REPAIR if name in rows[0]]
     count = f" ({len(rows)})" if len(rows) > 1 else ""
+    if len(steps) < len(STEPS_OF_REPAIR):
+        return f"{', '.join(steps)}{count}"
     return f"{', '.join(steps[:-1])}, **{steps[-1]}**{count}"
 
 

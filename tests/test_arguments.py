@@ -127,15 +127,17 @@ def test_what_is_around_a_network_is_looked_through(wrapped: nn.Module, tmp_path
 
 
 def test_a_search_says_that_trained_weights_are_gone() -> None:
-    """Once a normalisation has seen a batch; a fresh network is searched without a word."""
-    fresh, trained = Net(), Net()
-    trained.train()(X)
-    with pytest.warns(UserWarning, match=r"have seen 1 batches(?s:.*)ww\.compress"):
+    """Once normalisations have seen batches; a network that was only tried out is no such."""
+    tried_out, trained = Net(), Net()
+    tried_out.train()(X)
+    for _ in range(11):
+        trained.train()(X)
+    with pytest.warns(UserWarning, match=r"have seen 11 batches(?s:.*)ww\.compress"):
         search = ww.methods.dhp(trained, X, budget=HALF)
     search.abandon()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ww.methods.dhp(fresh, X, budget=HALF)
+        ww.methods.dhp(tried_out, X, budget=HALF)
 
 
 def test_a_search_comes_before_the_wrapper_of_distributed_training(tmp_path: Path) -> None:

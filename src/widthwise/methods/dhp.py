@@ -21,6 +21,10 @@ from widthwise.search.prox import Prox
 from widthwise.search.search import Search
 
 
+_TRIED_OUT = 10
+"""Batches that normalisations of a new network may have seen, of somebody who tried it out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DhpSettings:
     """Li et al., "DHP: Differentiable Meta Pruning via HyperNetworks" (ECCV 2020)."""
@@ -214,7 +218,7 @@ def _warn_of_loss(model: nn.Module) -> None:
         (int(module.num_batches_tracked or 0) for module in _norms(model)),
         default=0,
     )
-    if seen:
+    if seen > _TRIED_OUT:
         warnings.warn(
             f"The search starts from new random weights, and this `{type(model).__name__}` has "
             f"trained ones: its normalisations have seen {seen:,} batches.\n"

@@ -176,8 +176,16 @@ def _layers(results: Mapping[str, Any]) -> str:
         f"<tr><td><code>{escape(layer['path'])}</code></td><td>{_share(layer['before'])}</td>"
         f"<td>{_share(layer['after'])}</td><td>{escape(layer['what'])}</td></tr>"
         for layer in results["layers"]
+        if layer["before"] is not None
     )
-    return _table(("Layer", "Before", "After", "Fitted"), rows)
+    left: dict[str, int] = {}
+    for layer in results["layers"]:
+        if layer["before"] is None:
+            left[layer["what"]] = left.get(layer["what"], 0) + 1
+    others = "".join(
+        f'<p class="note">{number} more: {escape(why)}.</p>' for why, number in left.items()
+    )
+    return _table(("Layer", "Before", "After", "Fitted"), rows) + others
 
 
 def _table(titles: Sequence[str], rows: str) -> str:

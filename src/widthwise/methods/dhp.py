@@ -20,7 +20,6 @@ from widthwise.search.limits import Limits
 from widthwise.search.prox import Prox
 from widthwise.search.search import Search
 
-
 _TRIED_OUT = 10
 """Batches that normalisations of a new network may have seen, of somebody who tried it out."""
 

@@ -184,7 +184,8 @@ def healing_table() -> str:
         "Accuracy in percent, all 10,000 test images of CIFAR-10, at that share of the MACs: right "
         "after the cut, with BatchNorm estimated anew, healed (fits alone), **healed and refined** "
         "(what `compress` returns); mean, and in brackets over how many networks of other seeds, "
-        f"where there are several. {content['results']['inputs']:,} training images without labels"
+        "where there are several (what Torch-Pruning cuts has no more than the first two). "
+        f"{content['results']['inputs']:,} training images without labels"
         f"{reads}. {where['processor']}, {where['torch_threads']} threads, torch "
         f"{where['torch']}.",
     ]

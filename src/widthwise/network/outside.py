@@ -84,16 +84,21 @@ def _values(model: nn.Module) -> Iterator[Any]:
 
 
 def _enclosed(value: Any) -> Iterator[Any]:
-    """Yield what a decorator keeps beside the function that it replaced."""
+    """Yield the caches of ``functools`` that a decorator keeps beside the function it replaced.
+
+    Other things that a function encloses are left alone: a list there is how somebody counts calls.
+    """
     if isinstance(value, staticmethod | classmethod):
         value = value.__func__
     if isinstance(value, FunctionType) and not _is_theirs(value.__module__):
         for cell in value.__closure__ or ():
             try:
-                yield cell.cell_contents
+                content = cell.cell_contents
             except ValueError:
                 # Nothing has been put there yet.
                 continue
+            if type(content) is _CACHE:
+                yield content
 
 
 def _is_theirs(file: str | None) -> bool:

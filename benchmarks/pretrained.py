@@ -13,6 +13,7 @@ import argparse
 import copy
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,23 @@ def efficientnet_lite0() -> nn.Module:
     return network.eval()
 
 
+def photographs(folder: Path) -> list[Path]:
+    """List the image files below a folder."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """Count the crops by the folder that their images lie in."""
+    return {
+        name: CROPS * n for name, n in Counter(p.parent.name for p in photographs(folder)).items()
+    }
+
+
 def crops(folder: Path) -> Tensor:
     """Cut photographs at random places; as the network was trained, about -1 to 1."""
     generator = torch.Generator().manual_seed(0)
     found = []
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png")):
+    for path in photographs(folder):
         image = Image.open(path).convert("RGB")
         scale = SHORT_SIDE / min(image.size)
         width, height = (round(side * scale) for side in image.size)
@@ -108,7 +121,15 @@ def main() -> None:
             key = ("network", "budget", "widths by")
             rows = [old for old in rows if any(old[name] != row[name] for name in key)] + [row]
             print(row, flush=True)
-            write("pretrained", {"inputs": BATCH * 8, "others": len(full), "rows": rows})
+            write(
+                "pretrained",
+                {
+                    "inputs": BATCH * 8,
+                    "others": len(full),
+                    "others by folder": counts(given.others),
+                    "rows": rows,
+                },
+            )
 
 
 if __name__ == "__main__":

@@ -202,11 +202,12 @@ def healing_table() -> str:
 def _pretrained() -> list[str]:
     """Return what is left of a network with published weights, in a sentence."""
     content = _load("pretrained")["results"]
+    where = ", ".join(f"{count} of {name}" for name, count in content["others by folder"].items())
     return [
         f"EfficientNet-Lite0 with its published ImageNet weights, at {row['budget']:.0%} of the "
         f"MACs, healed with {content['inputs']} crops of photographs: its first answer is that of "
         f"the full network on {row['right after']:.0%} of {content['others']} crops of other "
-        "photographs (half of them small and blurred) right after the cut, "
+        f"photographs ({where}) right after the cut, "
         f"{row['batchnorm']:.0%} with BatchNorm estimated anew, {row['healed']:.0%} healed, "
         f"**{row['refined']:.0%}** refined."
         for row in content["rows"]

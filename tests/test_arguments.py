@@ -52,6 +52,7 @@ def plan(**options: Any) -> Callable[[], object]:
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a class": (lambda: ww.trace(Net, X), r"got the class `Net`(?s:.*)`model = Net\(\.\.\.\)`"),
+    "a class to search": (lambda: ww.methods.dhp(Net, X, budget=HALF), "got the class `Net`"),
     "weights": (lambda: ww.trace(NET.state_dict(), X), "`OrderedDict`(?s:.*)load_state_dict"),
     "a function": (lambda: ww.trace(plan, X), "the function `plan`(?s:.*)call it"),
     "swapped inputs": (lambda: ww.trace(X, NET), "a `Tensor`(?s:.*)the network comes first"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def test_a_folder_with_everything(
     page = (out / "report.html").read_text()
     assert "Width of every layer" in page and "Plans that were compared" in page
     assert f"{results['agreement']['narrow']:.1%}" in page and "What healing gave" in page
+    untouched = [layer["what"] for layer in results["layers"] if layer["before"] is None]
+    measured = [layer["path"] for layer in results["layers"] if layer["before"] is not None]
+    assert untouched and measured
+    for what in set(untouched):
+        assert f"{untouched.count(what)} more: {html.escape(what)}." in page
+    assert all(f"<tr><td><code>{path}</code></td>" in page for path in measured)
+    assert page.count("<tr><td><code>") >= len(measured)
     assert results["refined"] is None or results["refined"]["steps"] == 2
     assert (out / "figures" / "widths.png").is_file()
     changed = round((1 - results["agreement"]["narrow"]) * 10)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import widthwise as ww
-from widthwise.network.generated import settled
+from widthwise.network.generated import without_search
 
 X = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -69,13 +69,13 @@ def test_the_weights_are_those_that_were_computed() -> None:
     net, search, average = searched()
     other = copy.deepcopy(net)
     expected = average.module.first.weight.detach().clone()
-    plain = settled(average.module)
+    plain = without_search(average.module)
     assert type(plain.first) is nn.Conv2d
     assert list(plain.state_dict()) == list(Net().state_dict())
     assert torch.equal(plain.first.weight, expected)
     assert plain.first.weight.requires_grad
     net.eval()
-    assert torch.equal(settled(net)(X), net(X))
+    assert torch.equal(without_search(net)(X), net(X))
     # Its class is that of the original, whose weight is still generated.
     assert torch.equal(other.eval()(X), net(X))
     net.train()(X).mean().backward()
@@ -85,9 +85,9 @@ def test_the_weights_are_those_that_were_computed() -> None:
 def test_a_network_without_a_search_is_returned_as_it_is() -> None:
     """Not even copied; parametrizations of other kinds stay."""
     net = Net()
-    assert settled(net) is net
+    assert without_search(net) is net
     nn.utils.parametrizations.weight_norm(net.first)
-    assert settled(net) is net
+    assert without_search(net) is net
 
 
 def test_what_was_compiled_in_place_is_copied_without_it() -> None:
@@ -102,3 +102,26 @@ def test_what_was_compiled_in_place_is_copied_without_it() -> None:
     small.first.register_forward_hook(lambda *args: hidden.append(args[2].shape[1]))
     small(X)
     assert hidden == [8]
+
+
+def test_layers_that_share_a_weight_share_it_afterwards() -> None:
+    """Also where the search is of a part of a network, whose hooks hang on that part."""
+
+    class Twice(nn.Module):
+        """One convolution's weight in two layers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+            self.b.weight = self.a.weight
+            self.stem, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.b(self.a(self.stem(x)).relu()))
+
+    whole = nn.Sequential(Twice(), nn.Conv2d(2, 2, 1))
+    ww.methods.dhp(whole[0], X, budget=ww.Macs(0.9))
+    plain = without_search(copy.deepcopy(whole))
+    assert plain[0].a.weight is plain[0].b.weight
+    assert not plain[0]._forward_pre_hooks and not plain[0]._forward_hooks
+    assert torch.allclose(plain(X), whole(X), atol=1e-6)

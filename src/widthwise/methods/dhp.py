@@ -20,6 +20,8 @@ from widthwise.search.limits import Limits
 from widthwise.search.prox import Prox
 from widthwise.search.search import Search
 
+LINE = "ww.methods.dhp(model, example_inputs, budget=ww.Macs(0.5))"
+"""How a search is attached, for errors."""
 _TRIED_OUT = 10
 """Batches that normalisations of a new network may have seen, of somebody who tried it out."""
 
@@ -76,7 +78,7 @@ class DhpSettings:
                 "Hint: attach the search first: `search = ww.methods.dhp(model, ...)`, then "
                 "`DistributedDataParallel(model)`."
             )
-        model = network_in(model, "ww.methods.dhp(model, example_inputs, budget=ww.Macs(0.5))")
+        model = network_in(model, LINE)
         graph = trace(model, example_inputs)
         latents = Latents(
             graph,
@@ -205,7 +207,7 @@ def dhp(
         check_every=check_every,
         embedding_dim=embedding_dim,
     )
-    _warn_of_loss(model)
+    _warn_of_loss(network_in(model, LINE))
     return settings.attach(
         model, example_inputs, budget=budget, limits=limits, prox=prox, seed=seed
     )

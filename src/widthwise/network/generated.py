@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,47 +38,52 @@ class Generated(nn.Module):
     def forward(self, original: Tensor) -> Tensor:
         return self._source[0].weight(self._index)
 
-    def hooks(self, module: nn.Module) -> list[tuple[dict[int, Any], int]]:
-        """Return the hooks of a module that its source has hung there: tables and keys."""
-        return [
-            (table, key)
-            for table in (module._forward_pre_hooks, module._forward_hooks)
-            for key, hook in table.items()
-            if getattr(hook, "__self__", None) is self._source[0]
-        ]
+    @property
+    def source(self) -> Source:
+        """What computes the weight."""
+        return self._source[0]
+
+    @property
+    def index(self) -> int:
+        """Which of the weights of the source this is."""
+        return self._index
 
 
 @torch.no_grad()
-def settled(model: nn.Module) -> nn.Module:
+def without_search(model: nn.Module) -> nn.Module:
     """Return a network with the weights that a search computes for it as ordinary parameters.
 
     Args:
         model: The network, or a copy that was made while it was searched, such as an average of
-            its weights. Not changed.
+            its weights; the search may be of a part of it. Not changed.
 
     Returns:
         A copy without the search; the very same network if no search is attached.
     """
-    made = {
-        path: module.weight.detach().clone()  # type: ignore[operator, union-attr]
-        for path, module in walk(model)
-        if _generated(module) is not None
-    }
-    if not made:
+    found = {path: made_by for path, each in walk(model) if (made_by := _generated(each))}
+    if not found:
         return model
+    # Layers that share a weight share it afterwards.
+    weights = {
+        (id(made_by.source), made_by.index): nn.Parameter(made_by.source.weight(made_by.index))
+        for made_by in found.values()
+    }
     plain = copy_module(model, lambda _, tensor: tensor.detach().clone())
-    for path, weight in made.items():
+    copied = (_generated(plain.get_submodule(path)) for path in found)
+    sources = {id(made_by.source) for made_by in copied if made_by is not None}
+    for _, module in walk(plain):
+        for table in (module._forward_pre_hooks, module._forward_hooks):
+            for key, hook in list(table.items()):
+                if id(getattr(hook, "__self__", None)) in sources:
+                    table.pop(key)
+    for path, made_by in found.items():
         layer = plain.get_submodule(path)
-        parametrization = _generated(layer)
-        assert parametrization is not None
-        for table, key in parametrization.hooks(plain):
-            table.pop(key)
         # Not with PyTorch's own function: copies have one class in common, which that would change.
         del layer._modules["parametrizations"]
         layer.__class__ = type(layer).__bases__[0]
         rest = dict(layer._parameters)
         layer._parameters.clear()
-        layer.register_parameter("weight", nn.Parameter(weight))
+        layer.register_parameter("weight", weights[id(made_by.source), made_by.index])
         layer._parameters.update(rest)
     return plain
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.convolutions import Convolution, plain_convolutions
+from widthwise.rewrites.convolutions import plain_convolutions, two_for
 from widthwise.rewrites.modules import copied, names, refused, replace_module
 from widthwise.rewrites.registry import register
 
@@ -78,7 +78,8 @@ class FilterBasis:
                 ],
             )
         for layer in found:
-            replace_module(new, layer, self._combined(layer))
+            pair = two_for(layer, *self._fitted(layer.weight.detach()))
+            replace_module(new, layer, Combined(*pair))
         return new
 
     def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
@@ -94,31 +95,6 @@ class FilterBasis:
     def from_spec(cls, spec: Mapping[str, Any]) -> FilterBasis:
         """Build it from what `to_spec` returned."""
         return cls(**spec)
-
-    def _combined(self, layer: Convolution) -> Combined:
-        filters, mix = self._fitted(layer.weight.detach())
-        kind: Any = type(layer)
-        ones = (1,) * (layer.weight.dim() - 2)
-        # Made without values, for they are known, and drawing some would move the random state.
-        basis = kind(
-            self.depth,
-            len(filters),
-            layer.kernel_size,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            bias=False,
-            padding_mode=layer.padding_mode,
-            device="meta",
-        )
-        last = kind(
-            mix.shape[1], layer.out_channels, ones, bias=layer.bias is not None, device="meta"
-        )
-        basis.weight = nn.Parameter(filters, layer.weight.requires_grad)
-        last.weight = nn.Parameter(mix, layer.weight.requires_grad)
-        if layer.bias is not None:
-            last.bias = layer.bias
-        return Combined(basis, last)
 
     def _fitted(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return filters ``[q, depth, ...]`` and combinations ``[out, parts * q, 1, ...]``."""

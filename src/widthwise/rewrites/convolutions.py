@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from widthwise.rewrites.modules import matching_modules, refused
 
@@ -38,6 +39,39 @@ def plain_convolutions(
     if problems:
         raise refused(rewrite, problems)
     return [module for module in found.values() if isinstance(module, _CONVOLUTIONS)]
+
+
+def two_for(layer: Convolution, filters: Tensor, mix: Tensor) -> tuple[Convolution, Convolution]:
+    """Build two convolutions in the place of one: filters, and what combines them.
+
+    Args:
+        layer: The one. Its bias goes to the second.
+        filters: Weight of the first, which has the kernel, stride and padding of the layer.
+        mix: Weight of the second, whose kernel has size 1.
+
+    Returns:
+        Both, without drawing random numbers.
+    """
+    # Made without values, for they are known, and drawing some would move the random state.
+    kind: Any = type(layer)
+    first = kind(
+        filters.shape[1],
+        len(filters),
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        bias=False,
+        padding_mode=layer.padding_mode,
+        device="meta",
+    )
+    ones = (1,) * (mix.dim() - 2)
+    last = kind(mix.shape[1], len(mix), ones, bias=layer.bias is not None, device="meta")
+    first.weight = nn.Parameter(filters, layer.weight.requires_grad)
+    last.weight = nn.Parameter(mix, layer.weight.requires_grad)
+    if layer.bias is not None:
+        last.bias = layer.bias
+    return first, last
 
 
 def _reason(model: nn.Module, layer: nn.Module) -> str | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.convolutions import Convolution, plain_convolutions
+from widthwise.rewrites.convolutions import plain_convolutions, two_for
 from widthwise.rewrites.modules import copied, names, replace_module
 from widthwise.rewrites.registry import register
 
@@ -82,7 +82,8 @@ class Decompose:
         new = copied(model)
         found = plain_convolutions(new, self.name, self.layers)
         for layer in found:
-            replace_module(new, layer, self._pair(layer))
+            pair = two_for(layer, *self._factors(layer.weight.detach()))
+            replace_module(new, layer, nn.Sequential(*pair))
         return new
 
     def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
@@ -98,32 +99,6 @@ class Decompose:
     def from_spec(cls, spec: Mapping[str, Any]) -> Decompose:
         """Build it from what `to_spec` returned."""
         return cls(**spec)
-
-    def _pair(self, layer: Convolution) -> nn.Sequential:
-        first, second = self._factors(layer.weight.detach())
-        rank = len(first)
-        ones = (1,) * (layer.weight.dim() - 2)
-        # Made without values, for they are known, and drawing some would move the random state.
-        kind: Any = type(layer)
-        bodies = nn.Sequential(
-            kind(
-                layer.in_channels,
-                rank,
-                layer.kernel_size,
-                layer.stride,
-                layer.padding,
-                layer.dilation,
-                bias=False,
-                padding_mode=layer.padding_mode,
-                device="meta",
-            ),
-            kind(rank, layer.out_channels, ones, bias=layer.bias is not None, device="meta"),
-        )
-        bodies[0].weight = nn.Parameter(first, layer.weight.requires_grad)
-        bodies[1].weight = nn.Parameter(second, layer.weight.requires_grad)
-        if layer.bias is not None:
-            bodies[1].bias = layer.bias
-        return bodies
 
     def _factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return both weights, of shapes ``[rank, in, ...]`` and ``[out, rank, 1, ...]``."""

@@ -10,7 +10,7 @@ from torch import nn
 from widthwise.graph import ChannelGraph, trace
 from widthwise.graph.constraints import Constraints
 from widthwise.network.copying import named_tensors
-from widthwise.network.generated import settled
+from widthwise.network.generated import without_search
 from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
@@ -42,8 +42,8 @@ def rewritten(
         ConfigError: If a rewrite does not fit the network.
     """
     if plan.graph is not None and plan.graph.is_of(model):
-        return settled(model), plan.graph, ()
-    model = settled(model)
+        return without_search(model), plan.graph, ()
+    model = without_search(model)
     steps: list[tuple[Rewrite, Agreement | None]] = []
     for rewrite in plan.before:
         new = rewrite.apply(model, inputs)

@@ -70,8 +70,8 @@ class Attempt:
             (where, tuple(size if isinstance(size, int) else size.tobytes() for size in sizes))
             for where, sizes in units.resized.items()
         )
-        guessed = bool(self.assumptions.equals)
-        return id(self.recording), units.of_id.tobytes(), axes, resized, guessed
+        readings = frozenset(self.assumptions.readings.items())
+        return readings, units.of_id.tobytes(), axes, resized, bool(self.assumptions.equals)
 
     @cached_property
     def narrow_ids(self) -> np.ndarray:

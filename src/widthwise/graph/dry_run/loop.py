@@ -42,7 +42,8 @@ def settle(study: Study) -> Attempt:
             break
         tried.add(reading)
         assumptions = best.assumptions.plus(reading)
-        # Mending and freezing leave no more units than there are now.
+        # Freezing leaves fewer units than there are now, and so does what mends a call, unless it
+        # reads yet another one otherwise; no network of ours has needed that.
         if study.solved(assumptions).room <= best.room:
             continue
         finer = _settled(study, assumptions)

@@ -26,6 +26,7 @@ from torch.utils.hooks import RemovableHandle
 
 from widthwise.errors import SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.network.copying import named_tensors
 from widthwise.network.generated import Generated
 from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork
 
@@ -227,13 +228,13 @@ def _any(units: np.ndarray | None, chosen: np.ndarray) -> bool:
 
 def _normalised(model: nn.Module, graph: ChannelGraph) -> np.ndarray:
     """Tell which units a normalisation sees, bool, shape ``[u]``."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = {id(tensor): name for name, tensor in named_tensors(model)}
     seen = np.zeros(graph.unit_count, dtype=bool)
     for module in model.modules():
         if not isinstance(module, _NORMS):
             continue
-        for parameter in module.parameters(recurse=False):
-            for units in graph.slots.get(names[id(parameter)], ()):
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            for units in graph.slots.get(names.get(id(tensor), ""), ()):
                 if units is not None:
                     seen[units] = True
     return seen

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from widthwise.data.augment import random_orientation
 from widthwise.data.batches import derived_seed
 from widthwise.tasks.hardware import seed_step
-from widthwise.tasks.restoration.damage import Damage
+from widthwise.tasks.restoration.degradation import Degradation
 from widthwise.tasks.restoration.quality import PEAK
 from widthwise.tasks.restoration.settings import Distance, RestorationSettings
 from widthwise.tasks.restoration.whole import in_all_orientations, in_tiles, of_any_size
@@ -22,20 +22,20 @@ from widthwise.tasks.stage import StageConfig
 
 
 def training_pair(
-    given: Tensor, clean: Tensor, damage: Damage, *, seed: int
+    given: Tensor, clean: Tensor, degradation: Degradation, *, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Make what a network is trained with out of crops.
 
     Args:
         given: uint8, shape ``[b, c, n, n]``. Not changed.
-        clean: The same, as many times larger as the damage says. Not changed.
-        damage: Makes inputs.
+        clean: The same, as many times larger as the degradation says. Not changed.
+        degradation: Makes inputs.
         seed: Determines completely how crops are turned and what noise is added.
 
     Returns:
         Inputs and clean crops, on the scale of 0 to 1.
     """
-    inputs = damage.inputs(random_orientation(given, seed=seed), seed=seed)
+    inputs = degradation.inputs(random_orientation(given, seed=seed), seed=seed)
     return inputs, random_orientation(clean, seed=seed).float() / PEAK
 
 
@@ -46,7 +46,7 @@ def distance(outputs: Tensor, clean: Tensor, kind: Distance) -> Tensor:
 
 
 class RestorationModule(L.LightningModule):
-    """Training of a network that gets damaged pixels and gives clean ones, both divided by 255.
+    """Training of a network that gets degraded pixels and gives clean ones, both divided by 255.
 
     Published networks are trained on the scale of 0 to 255. With Adam the two differ only in how
     far away from a good start default weights are, which favours the smaller scale.
@@ -55,9 +55,9 @@ class RestorationModule(L.LightningModule):
     the epoch, as in classification.
 
     Args:
-        network: Maps images ``[b, c, h, w]`` to clean ones, of the scale that the damage has.
+        network: Maps images ``[b, c, h, w]`` to clean ones, of the scale that the degradation has.
         settings: What is made small, and how whole images are tested.
-        damage: What is to be undone, and how PSNR and SSIM are measured.
+        degradation: What is to be undone, and how PSNR and SSIM are measured.
         stage: The optimizer.
         seed: Seed of the run.
         memory_format: What images and weights are brought to.
@@ -71,7 +71,7 @@ class RestorationModule(L.LightningModule):
         network: nn.Module,
         *,
         settings: RestorationSettings,
-        damage: Damage,
+        degradation: Degradation,
         stage: StageConfig,
         seed: int,
         memory_format: torch.memory_format = torch.contiguous_format,
@@ -81,7 +81,7 @@ class RestorationModule(L.LightningModule):
         super().__init__()
         self.network = network.to(memory_format=memory_format)
         self.settings = settings
-        self.damage = damage
+        self.degradation = degradation
         self.stage = stage
         self.seed = seed
         self.memory_format = memory_format
@@ -90,7 +90,7 @@ class RestorationModule(L.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Restore whole images, as the settings say."""
-        settings, scale = self.settings, self.damage.scale
+        settings, scale = self.settings, self.degradation.scale
         call = of_any_size(
             lambda image: self._called(image, self.network),
             multiple=settings.multiple,
@@ -108,7 +108,7 @@ class RestorationModule(L.LightningModule):
         # Every step, because loaders draw from the same generator, and not as often when resumed.
         seed = derived_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
         seed_step(seed, self.device)
-        images, target = training_pair(given, clean, self.damage, seed=seed)
+        images, target = training_pair(given, clean, self.degradation, seed=seed)
         outputs = self._called(images, self._call or self.network)
         return distance(outputs, target, self.settings.loss)
 
@@ -116,7 +116,7 @@ class RestorationModule(L.LightningModule):
         self, batch: tuple[list[Tensor], list[Tensor], Tensor], batch_idx: int
     ) -> None:
         for given, clean, number in zip(batch[0], batch[1], batch[2].tolist(), strict=True):
-            output, compared = self.restored(given, number), self.damage.comparison
+            output, compared = self.restored(given, number), self.degradation.comparison
             values: dict[str, Tensor | float] = {
                 "test_loss": distance(output, clean.float() / PEAK, self.settings.loss),
                 "test_psnr": compared.psnr(output * PEAK, clean),
@@ -125,7 +125,7 @@ class RestorationModule(L.LightningModule):
             self.log_dict(values, on_epoch=True, batch_size=1, sync_dist=True)
 
     def restored(self, given: Tensor, number: int) -> Tensor:
-        """Damage a test image and let the network restore it.
+        """Degrade a test image and let the network restore it.
 
         Args:
             given: uint8, shape ``[c, h, w]``.
@@ -134,7 +134,7 @@ class RestorationModule(L.LightningModule):
         Returns:
             The output of the network, on the scale of 0 to 1.
         """
-        return self(self.damage.test_input(given, number)[None])[0]
+        return self(self.degradation.test_input(given, number)[None])[0]
 
     def _called(self, images: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
         return call(images.contiguous(memory_format=self.memory_format)).float()

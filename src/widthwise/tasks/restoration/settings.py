@@ -82,7 +82,7 @@ class DenoisingSettings:
         Returns:
             The task.
         """
-        from widthwise.tasks.restoration.damage import Noise
+        from widthwise.tasks.restoration.degradation import Noise
         from widthwise.tasks.restoration.task import Restoration
 
         return Restoration(self, Noise(sigma=self.sigma))
@@ -158,12 +158,12 @@ class SuperResolutionSettings:
         Returns:
             The task.
         """
-        from widthwise.tasks.restoration.damage import Smallness
+        from widthwise.tasks.restoration.degradation import Downscaling
         from widthwise.tasks.restoration.task import Restoration
 
         shave = self.scale if self.shave is None else self.shave
-        damage = Smallness(scale=self.scale, shave=shave, luma=self.luma and self.colour)
-        return Restoration(self, damage)
+        degradation = Downscaling(scale=self.scale, shave=shave, luma=self.luma and self.colour)
+        return Restoration(self, degradation)
 
 
 RestorationSettings = DenoisingSettings | SuperResolutionSettings

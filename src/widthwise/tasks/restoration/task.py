@@ -19,7 +19,7 @@ from widthwise.tasks.base import Sample
 from widthwise.tasks.checking import require_outputs
 from widthwise.tasks.fit import measured
 from widthwise.tasks.hardware import HardwareConfig
-from widthwise.tasks.restoration.damage import Damage
+from widthwise.tasks.restoration.degradation import Degradation
 from widthwise.tasks.restoration.module import RestorationModule, distance, training_pair
 from widthwise.tasks.restoration.quality import PEAK, PSNR, SSIM, Comparison, as_shown
 from widthwise.tasks.restoration.settings import Place, RestorationSettings
@@ -38,15 +38,15 @@ class Restoration:
 
     Args:
         settings: Name the photographs, the crops and the loss.
-        damage: What is to be undone.
+        degradation: What is to be undone.
     """
 
     measures: tuple[Measure, ...] = (PSNR, SSIM)
 
-    def __init__(self, settings: RestorationSettings, damage: Damage) -> None:
+    def __init__(self, settings: RestorationSettings, degradation: Degradation) -> None:
         self.name = settings.name
         self.settings = settings
-        self.damage = damage
+        self.degradation = degradation
 
     @cached_property
     def train_pairs(self) -> Sequence[SomePair]:
@@ -67,7 +67,7 @@ class Restoration:
         return self._pairs("test", self.settings.test_folder)
 
     def _pairs(self, split: str, folder: str | None) -> Sequence[SomePair]:
-        settings, scale = self.settings, self.damage.scale
+        settings, scale = self.settings, self.degradation.scale
         if settings.dataset is Place.photographs:
             pairs = bundled_pairs(colour=settings.colour, scale=scale)
             return pairs.train if split == "train" else pairs.test
@@ -89,13 +89,15 @@ class Restoration:
             self.train_pairs,
             side=self.settings.patch,
             count=self.settings.samples_per_epoch,
-            scale=self.damage.scale,
+            scale=self.degradation.scale,
         )
 
     @cached_property
     def whole(self) -> Whole:
         """What is tested on."""
-        return Whole(self.test_pairs, largest_side=self.settings.test_side, scale=self.damage.scale)
+        return Whole(
+            self.test_pairs, largest_side=self.settings.test_side, scale=self.degradation.scale
+        )
 
     @property
     def test_items(self) -> int:
@@ -103,8 +105,8 @@ class Restoration:
         return len(self.whole)
 
     def example(self) -> Tensor:
-        """Return a few damaged training crops, shape ``[n, c, h, w]``, of 0 to 1."""
-        inputs, _ = training_pair(*self.crops.first(EXAMPLES), self.damage, seed=0)
+        """Return a few degraded training crops, shape ``[n, c, h, w]``, of 0 to 1."""
+        inputs, _ = training_pair(*self.crops.first(EXAMPLES), self.degradation, seed=0)
         return inputs
 
     def check(self, network: nn.Module) -> None:
@@ -117,11 +119,11 @@ class Restoration:
             ConfigError: If it does not.
             DataError: If photographs are missing, damaged or too small.
         """
-        inputs, clean = training_pair(*self.crops.first(EXAMPLES), self.damage, seed=0)
+        inputs, clean = training_pair(*self.crops.first(EXAMPLES), self.degradation, seed=0)
         channels = inputs.shape[1]
         kind = "RGB" if channels == 3 else "grey"
         problem = f"The network does not fit {kind} images of {channels} channels"
-        advice = self.damage.advice.format(channels=channels, scale=self.damage.scale)
+        advice = self.degradation.advice.format(channels=channels, scale=self.degradation.scale)
         hint = (
             f"Hint: set the network's constructor arguments in `model.options`, such as {advice}."
         )
@@ -134,11 +136,11 @@ class Restoration:
             seed: Decides completely what is in it.
 
         Returns:
-            Damaged crops and clean ones ``[b, c, patch, patch]``, on the scale of 0 to 1.
+            Degraded crops and clean ones ``[b, c, patch, patch]``, on the scale of 0 to 1.
         """
         seed = derived_seed(seed)
         given, clean, _ = self.crops.batch(range(self.settings.batch_size), seed=seed)
-        return training_pair(given, clean, self.damage, seed=seed)
+        return training_pair(given, clean, self.degradation, seed=seed)
 
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the mean distance of outputs from clean crops."""
@@ -179,7 +181,7 @@ class Restoration:
         return RestorationModule(
             network,
             settings=self.settings,
-            damage=self.damage,
+            degradation=self.degradation,
             stage=stage,
             seed=seed,
             memory_format=hardware.memory_format,
@@ -232,7 +234,7 @@ class Restoration:
         return _image(output.cpu() * PEAK)
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Sequence[Sequence[Sample]]:
-        """Show the middle of test photographs: damaged, from every network, and clean.
+        """Show the middle of test photographs: degraded, from every network, and clean.
 
         Args:
             networks: Title -> network, which is used where it is and left in the mode it is in.
@@ -244,7 +246,11 @@ class Restoration:
         stage = StageConfig(epochs=1)
         modules = {
             title: RestorationModule(
-                network.eval(), settings=self.settings, damage=self.damage, stage=stage, seed=0
+                network.eval(),
+                settings=self.settings,
+                degradation=self.degradation,
+                stage=stage,
+                seed=0,
             )
             for title, network in networks.items()
         }
@@ -256,17 +262,17 @@ class Restoration:
     def facts(self) -> Mapping[str, Any]:
         """Say what the network takes and gives, and how good an image is without it."""
         simply = [
-            (self.damage.undone_simply(pair.given, number) * PEAK, pair.clean)
+            (self.degradation.unrestored(pair.given, number) * PEAK, pair.clean)
             for number, pair in enumerate(self.whole.pairs)
         ]
-        compared, count = self.damage.comparison, len(simply)
+        compared, count = self.degradation.comparison, len(simply)
         return {
             "data": self.settings.folder
             or self.settings.test_folder
             or self.settings.dataset.value,
-            **self.damage.facts(),
+            **self.degradation.facts(),
             "colour": self.settings.colour,
-            self.damage.title: {
+            self.degradation.title: {
                 PSNR.name: sum(compared.psnr(image, clean) for image, clean in simply) / count,
                 SSIM.name: sum(compared.ssim(image, clean) for image, clean in simply) / count,
             },
@@ -274,14 +280,14 @@ class Restoration:
 
     def _row(self, number: int, modules: Mapping[str, RestorationModule]) -> list[Sample]:
         pair: Pair = self.whole.pairs[number]
-        shown = {self.damage.title: self.damage.undone_simply(pair.given, number)}
+        shown = {self.degradation.title: self.degradation.unrestored(pair.given, number)}
         with torch.inference_mode():
             for title, module in modules.items():
                 device = next(module.parameters()).device
                 shown[title] = module.restored(pair.given.to(device), number).cpu()
         clean = _middle(pair.clean)
         # Nothing is shaved: what is measured is what is seen.
-        compared = Comparison(shave=0, luma=self.damage.comparison.luma)
+        compared = Comparison(shave=0, luma=self.degradation.comparison.luma)
         row = [
             Sample(
                 title=title,

@@ -108,13 +108,12 @@ def in_all_orientations(call: Call) -> Call:
     """
 
     def called(images: Tensor) -> Tensor:
-        total: Tensor | float = 0.0
+        outputs = []
         for turns in range(4):
             for mirrored in (False, True):
                 turned = torch.rot90(images, turns, (2, 3))
                 output = call(turned.flip(3)).flip(3) if mirrored else call(turned)
-                total = total + torch.rot90(output, -turns, (2, 3))
-        assert isinstance(total, Tensor)
-        return total / 8
+                outputs.append(torch.rot90(output, -turns, (2, 3)))
+        return torch.stack(outputs).mean(0)
 
     return called

@@ -17,17 +17,17 @@ TEST_SEED = 0
 """Noise of test images belongs to the task: no seed of a run changes it."""
 
 
-class Damage(Protocol):
+class Degradation(Protocol):
     """Makes inputs of a network out of what is stored, and says what to compare."""
 
     title: str
-    """Of the damaged image in reports."""
+    """Of the degraded image in reports."""
     advice: str
     """What to set where a network does not fit."""
 
     @property
     def scale(self) -> int:
-        """Side of the clean image in sides of the damaged one."""
+        """Side of the clean image in sides of the degraded one."""
         ...
 
     @property
@@ -59,7 +59,7 @@ class Damage(Protocol):
         """
         ...
 
-    def undone_simply(self, given: Tensor, number: int) -> Tensor:
+    def unrestored(self, given: Tensor, number: int) -> Tensor:
         """Return what a person would look at without a network: of the size of the clean image.
 
         Args:
@@ -89,22 +89,22 @@ class Noise:
     comparison = Comparison(shave=1)
 
     def inputs(self, given: Tensor, *, seed: int) -> Tensor:
-        """Add noise; nothing is clipped or rounded. See `Damage.inputs`."""
+        """Add noise; nothing is clipped or rounded. See `Degradation.inputs`."""
         return noisy(given.float() / PEAK, sigma=self.sigma, seed=seed)
 
     def test_input(self, given: Tensor, number: int) -> Tensor:
-        """Add the noise that belongs to a number; see `Damage.test_input`."""
+        """Add the noise that belongs to a number; see `Degradation.test_input`."""
         # Drawn on the CPU, so that every device is tested on the same noise.
         clean = given.cpu().float() / PEAK
         seed = derived_seed(TEST_SEED, number)
         return noisy(clean, sigma=self.sigma, seed=seed).to(given.device)
 
-    def undone_simply(self, given: Tensor, number: int) -> Tensor:
-        """Return the noisy image; see `Damage.undone_simply`."""
+    def unrestored(self, given: Tensor, number: int) -> Tensor:
+        """Return the noisy image; see `Degradation.unrestored`."""
         return self.test_input(given, number)
 
     def facts(self) -> Mapping[str, Any]:
-        """Name the noise; see `Damage.facts`."""
+        """Name the noise; see `Degradation.facts`."""
         return {
             "input": "noisy pixels / 255; the output is clean pixels / 255",
             "sigma": self.sigma,
@@ -112,7 +112,7 @@ class Noise:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smallness:
+class Downscaling:
     """Bicubic scaling to a fraction of the size."""
 
     scale: int
@@ -133,19 +133,19 @@ class Smallness:
         return Comparison(shave=self.shave, luma=self.luma)
 
     def inputs(self, given: Tensor, *, seed: int) -> Tensor:
-        """Return small images as they are; see `Damage.inputs`."""
+        """Return small images as they are; see `Degradation.inputs`."""
         return given.float() / PEAK
 
     def test_input(self, given: Tensor, number: int) -> Tensor:
-        """Return a small image as it is; see `Damage.test_input`."""
+        """Return a small image as it is; see `Degradation.test_input`."""
         return given.float() / PEAK
 
-    def undone_simply(self, given: Tensor, number: int) -> Tensor:
-        """Enlarge by bicubic scaling; see `Damage.undone_simply`."""
+    def unrestored(self, given: Tensor, number: int) -> Tensor:
+        """Enlarge by bicubic scaling; see `Degradation.unrestored`."""
         return larger(given, self.scale).float() / PEAK
 
     def facts(self) -> Mapping[str, Any]:
-        """Name the scale; see `Damage.facts`."""
+        """Name the scale; see `Degradation.facts`."""
         return {
             "input": "pixels of the small image / 255; the output is pixels of the large one / 255",
             "scale": self.scale,

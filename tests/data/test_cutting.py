@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from widthwise.data.cutting import cut_images, main
+from widthwise.cli import main
+from widthwise.data.cutting import cut_images
 from widthwise.data.pairs import pairs_in
 from widthwise.errors import DataError
 
@@ -26,7 +27,7 @@ def test_parts_cover_the_image(tmp_path: Path) -> None:
     """One every step, and the last ones at the border; each pixel is where it was."""
     values = numbered(tmp_path / "HR" / "b.png", 70, 100)
     numbered(tmp_path / "HR" / "a.png", 40, 40)
-    main([str(tmp_path / "HR"), str(tmp_path / "GT_sub"), "--side", "40", "--step", "25"])
+    main(["crop", str(tmp_path / "HR"), str(tmp_path / "GT_sub"), "--side", "40", "--step", "25"])
     names = sorted(path.name for path in (tmp_path / "GT_sub").iterdir())
     assert names[0] == "0_a_s001.png"
     assert len(names) == 1 + 3 * 4
@@ -42,7 +43,9 @@ def test_parts_cover_the_image(tmp_path: Path) -> None:
     assert len(pairs) == len(names) and pairs[0].given.shape == (3, 10, 10)
 
 
-def test_images_that_cannot_be_cut_are_named(tmp_path: Path) -> None:
+def test_images_that_cannot_be_cut_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One that is too small, a broken one, and a folder with parts in it."""
     numbered(tmp_path / "small" / "a.png", 30, 50)
     with pytest.raises(DataError, match=r"a\.png` of 30x50 pixels is smaller than parts of 40x40"):
@@ -53,3 +56,7 @@ def test_images_that_cannot_be_cut_are_named(tmp_path: Path) -> None:
         list(cut_images(tmp_path / "broken", tmp_path / "others"))
     with pytest.raises(DataError, match="is not empty"):
         list(cut_images(tmp_path / "small", tmp_path / "broken"))
+    with pytest.raises(DataError, match="one every 0: both must be above 0"):
+        list(cut_images(tmp_path / "small", tmp_path / "new", step=0))
+    assert main(["crop", str(tmp_path / "small"), str(tmp_path / "new")]) == 2
+    assert "smaller than parts of 480x480" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_nothing_is_written_over_an_image_or_another_result(
 ) -> None:
     """The error names the image; a damaged one is named before anything is written."""
     with pytest.raises(ConfigError, match=r"grey\.png` would be written to"):
-        list(restored_images(run, images[1:], images[1].parent))
+        restored_images(run, images[1:], images[1].parent)
     (tmp_path / "grey.jpg").write_bytes(b"no image")
     twice = [*images, tmp_path / "grey.jpg"]
     with pytest.raises(ConfigError, match="where another image is"):

@@ -1,6 +1,4 @@
-"""Cut large photographs into parts that are quick to read.
-
-    python -m widthwise.data.cutting data/DIV2K/DIV2K_train_HR data/DIV2K/GT_sub
+"""Cut large photographs into parts that are quick to read; see ``widthwise crop``.
 
 A crop of 96 pixels out of a photograph of 2,000 means decoding all of it. Published networks are
 trained on parts of 480x480 pixels, one every 240, of the images of DIV2K.
@@ -8,8 +6,7 @@ trained on parts of 480x480 pixels, one every 240, of the images of DIV2K.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -32,9 +29,12 @@ def cut_images(folder: Path, out: Path, *, side: int = 480, step: int = 240) -> 
         Each image, when its parts are written.
 
     Raises:
-        DataError: If there are no images, one cannot be read or is smaller than a part, or there
-            are parts already. Nothing has been written then but the parts of images before it.
+        DataError: If there are no images, one cannot be read or is smaller than a part, there are
+            parts already, or a number is below 1. Nothing has been written then but the parts of
+            images before it.
     """
+    if min(side, step) < 1:
+        raise DataError(f"Parts of {side}x{side} pixels, one every {step}: both must be above 0.")
     files = files_in(folder, setting="the folder")
     if out.is_dir() and any(out.iterdir()):
         raise DataError(f"`{out}` is not empty.\nHint: cut into another folder, or empty it.")
@@ -69,31 +69,3 @@ def cut_images(folder: Path, out: Path, *, side: int = 480, step: int = 240) -> 
 def _starts(length: int, side: int, step: int) -> list[int]:
     starts = list(range(0, length - side + 1, step))
     return starts if starts[-1] == length - side else [*starts, length - side]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Cut the images of a command line.
-
-    Args:
-        arguments: Those of the process if not given.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m widthwise.data.cutting",
-        description="cut large photographs into parts that are quick to read",
-    )
-    parser.add_argument("folder", metavar="IMAGES", type=Path, help="image files")
-    parser.add_argument("out", metavar="PARTS", type=Path, help="where the parts go")
-    parser.add_argument("--side", type=int, default=480, help="of a part, in pixels (480)")
-    parser.add_argument("--step", type=int, default=240, help="to the next part, in pixels (240)")
-    given = parser.parse_args(arguments)
-
-    from rich.progress import track
-
-    total = len(files_in(given.folder, setting="the folder"))
-    parts = cut_images(given.folder, given.out, side=given.side, step=given.step)
-    for _ in track(parts, description="cutting", total=total):
-        pass
-
-
-if __name__ == "__main__":
-    main()

@@ -122,7 +122,8 @@ def _each(files: Sequence[Path], read: Callable[[Path, Image.Image], T]) -> list
                 done.append(read(path, image))
         # What Pillow's readers raise on damaged files; and what is raised here.
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            problems.append(f"`{path}`: {str(error) or type(error).__name__}")
+            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            problems.append(f"`{path}`: {said}")
     if problems:
         more = f"\n    and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise DataError(

@@ -28,7 +28,7 @@ def restored_images(
         out: Folder for the results; made if it is not there.
         settings: What to change in the recipe, as on the command line.
 
-    Yields:
+    Returns:
         Each image, and the file it became, once that is written.
 
     Raises:
@@ -53,10 +53,13 @@ def restored_images(
             )
     photographs = read_photographs(images, colour=recipe.task.colour)
     network = resolve(str(folder)).build()
-    for image, photograph, path in zip(images, photographs, written, strict=True):
-        pixels = task.restore(network, photograph.pixels, recipe.hardware)
-        picture = io.BytesIO()
-        Image.fromarray(np.asarray(pixels)).save(picture, format="PNG")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, picture.getvalue())
-        yield image, path
+
+    def restored() -> Iterator[tuple[Path, Path]]:
+        for image, photograph, path in zip(images, photographs, written, strict=True):
+            pixels = task.restore(network, photograph.pixels, recipe.hardware)
+            picture = io.BytesIO()
+            Image.fromarray(np.asarray(pixels)).save(picture, format="PNG")
+            write_file(path, picture.getvalue())
+            yield image, path
+
+    return restored()

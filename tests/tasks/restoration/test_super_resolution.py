@@ -105,6 +105,14 @@ def test_a_network_of_another_scale_is_refused(folder: Path) -> None:
         open_folder(folder).check(Enlarging(2))
 
 
+def test_test_images_of_another_scale_are_refused(folder: Path) -> None:
+    """Where nothing has been trained, and so nothing was checked before."""
+    with pytest.raises(
+        ConfigError, match=r"makes \[3, 32, 42\](?s:.*)is \[3, 48, 63\](?s:.*)scale"
+    ):
+        open_folder(folder).evaluate(Enlarging(2), FLOAT32)
+
+
 def test_samples_show_bicubic_networks_and_the_large_image(folder: Path) -> None:
     """Everything at the size of the large image, with PSNR of brightness."""
     task = open_folder(folder)

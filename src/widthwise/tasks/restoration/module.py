@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from widthwise.data.augment import random_orientation
 from widthwise.data.batches import derived_seed
+from widthwise.errors import ConfigError
 from widthwise.tasks.hardware import seed_step
 from widthwise.tasks.restoration.degradation import Degradation
 from widthwise.tasks.restoration.quality import PEAK
@@ -117,6 +118,12 @@ class RestorationModule(L.LightningModule):
     ) -> None:
         for given, clean, number in zip(batch[0], batch[1], batch[2].tolist(), strict=True):
             output, compared = self.restored(given, number), self.degradation.comparison
+            if output.shape != clean.shape:
+                raise ConfigError(
+                    f"The network makes {list(output.shape)} of a test image of "
+                    f"{list(given.shape)}, and the clean one is {list(clean.shape)}.\n"
+                    "Hint: set `task.scale` and `task.colour` to those of the network."
+                )
             values: dict[str, Tensor | float] = {
                 "test_loss": distance(output, clean.float() / PEAK, self.settings.loss),
                 "test_psnr": compared.psnr(output * PEAK, clean),

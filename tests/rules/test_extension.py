@@ -98,6 +98,7 @@ import copy, json
 import numpy as np
 import torch
 import widthwise as ww
+torch.manual_seed(0)
 """
 
 

@@ -60,6 +60,12 @@ def test_a_recipe_fits_its_network(name: str) -> None:
         before = Widen(method.widen).apply(network, Inputs.of(example))
         graph = ww.trace(before, example)
         limits = Limits(min_keep=max(method.rho, method.tau), round_to=limits.round_to)
+    elif recipe.method.name == "rewrite":
+        before = network
+        for rewrite in recipe.method.before:
+            before = rewrite.apply(before, Inputs.of(example))
+        graph = ww.trace(before, example)
+        assert graph.params() < own.params()
     kept = select(graph, ww.scores.Random(seed=0)(graph), recipe.budget.open(), limits, full=own)
     plan = ww.Plan.of(graph, kept)
     assert plan.macs() <= recipe.budget.macs * own.macs()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 import widthwise as ww
-from widthwise.models.registry import resolve
 from widthwise.rewrites import Decompose, FilterBasis, Kind
 
 X = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -78,21 +75,6 @@ def test_filters_over_all_inputs_are_a_decomposition() -> None:
     assert torch.allclose(
         basis.basis.weight.detach().abs(), pair[0].weight.detach().abs(), atol=1e-5
     )
-
-
-def test_a_basis_is_part_of_a_plan(tmp_path: Path) -> None:
-    """Traced, cut, proven, saved and loaded by the class of the network alone."""
-    model, x = resolve("widthwise/resnet20").build().eval(), torch.randn(1, 3, 32, 32)
-    rewrite = FilterBasis("layer3.*.conv2", 16, 32)
-    small_basis = rewrite.apply(model, x)
-    graph = ww.trace(small_basis, x)
-    assert graph.macs() < ww.trace(model, x).macs()
-    kept = graph.everything.copy()
-    plan = ww.Plan.of(graph, kept, before=[rewrite])
-    small = ww.shrink(model, plan)
-    ww.save(small, plan, tmp_path)
-    again = ww.load(tmp_path, resolve("widthwise/resnet20").build).eval()
-    assert torch.equal(again(x), small(x))
 
 
 def test_wrong_layers_and_numbers_are_refused() -> None:

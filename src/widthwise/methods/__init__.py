@@ -7,8 +7,21 @@ from typing import Any
 from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
+from widthwise.methods.rewrite import RewriteSettings
 
-METHODS: Mapping[str, type[Any]] = MappingProxyType({"dhp": DhpSettings, "lw_dna": LwDnaSettings})
+METHODS: Mapping[str, type[Any]] = MappingProxyType(
+    {"dhp": DhpSettings, "lw_dna": LwDnaSettings, "rewrite": RewriteSettings}
+)
 """The settings of every method, by the name that recipes choose it by."""
 
-__all__ = ["METHODS", "Bench", "DhpSettings", "Found", "LwDnaSettings", "Method", "dhp", "lw_dna"]
+__all__ = [
+    "METHODS",
+    "Bench",
+    "DhpSettings",
+    "Found",
+    "LwDnaSettings",
+    "Method",
+    "RewriteSettings",
+    "dhp",
+    "lw_dna",
+]

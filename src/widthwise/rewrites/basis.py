@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.convolutions import plain_convolutions, two_for
-from widthwise.rewrites.modules import copied, names, refused, replace_module
+from widthwise.rewrites.convolutions import plain_convolutions, require_divisor, two_for
+from widthwise.rewrites.modules import copied, names, replace_module
 from widthwise.rewrites.registry import register
 
 
@@ -66,17 +66,7 @@ class FilterBasis:
         """
         new = copied(model)
         found = plain_convolutions(new, self.name, self.layers)
-        wrong = [layer for layer in found if layer.in_channels % self.depth]
-        if wrong:
-            paths = {id(module): path for path, module in new.named_modules()}
-            raise refused(
-                self.name,
-                [
-                    f"`{paths[id(layer)]}`: {layer.in_channels} input channels are no multiple of "
-                    f"{self.depth}."
-                    for layer in wrong
-                ],
-            )
+        require_divisor(new, self.name, found, self.depth)
         for layer in found:
             pair = two_for(layer, *self._fitted(layer.weight.detach()))
             replace_module(new, layer, Combined(*pair))

@@ -41,13 +41,40 @@ def plain_convolutions(
     return [module for module in found.values() if isinstance(module, _CONVOLUTIONS)]
 
 
-def two_for(layer: Convolution, filters: Tensor, mix: Tensor) -> tuple[Convolution, Convolution]:
+def require_divisor(
+    model: nn.Module, rewrite: str, layers: Sequence[Convolution], size: int
+) -> None:
+    """Check that the input channels of every layer come in parts of one size.
+
+    Args:
+        model: The network of the layers.
+        rewrite: Name of the rewrite that asks, for the error.
+        layers: Convolutions.
+        size: Channels of a part.
+
+    Raises:
+        ConfigError: If those of a layer do not. All such are named.
+    """
+    paths = {id(module): path for path, module in model.named_modules()}
+    problems = [
+        f"`{paths[id(layer)]}`: {layer.in_channels} input channels are no multiple of {size}."
+        for layer in layers
+        if layer.in_channels % size
+    ]
+    if problems:
+        raise refused(rewrite, problems)
+
+
+def two_for(
+    layer: Convolution, filters: Tensor, mix: Tensor, *, groups: int = 1
+) -> tuple[Convolution, Convolution]:
     """Build two convolutions in the place of one: filters, and what combines them.
 
     Args:
         layer: The one. Its bias goes to the second.
         filters: Weight of the first, which has the kernel, stride and padding of the layer.
         mix: Weight of the second, whose kernel has size 1.
+        groups: Of the first.
 
     Returns:
         Both, without drawing random numbers.
@@ -55,12 +82,13 @@ def two_for(layer: Convolution, filters: Tensor, mix: Tensor) -> tuple[Convoluti
     # Made without values, for they are known, and drawing some would move the random state.
     kind: Any = type(layer)
     first = kind(
-        filters.shape[1],
+        groups * filters.shape[1],
         len(filters),
         layer.kernel_size,
         layer.stride,
         layer.padding,
         layer.dilation,
+        groups=groups,
         bias=False,
         padding_mode=layer.padding_mode,
         device="meta",

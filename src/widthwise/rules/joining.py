@@ -149,8 +149,11 @@ def index_select(op: Op) -> Label:
 @register(aten.index, aten._unsafe_index)
 def index(op: Op) -> Label:
     """Advanced indexing: indexed dims give way to the dims of the index."""
-    indexed = _freeze_indexed(op)
-    return _at_indices(op, indexed)
+    tensors = [item for item in op.args[1] if isinstance(item, Tensor)]
+    # What a table holds at a matrix of numbers has as many rows as the matrix.
+    alone = len(tensors) == 1 and not _is_mask(tensors[0])
+    indexed = _freeze_indexed(op, kept=alone)
+    return _at_indices(op, indexed, op.label(tensors[0]) if alone else None)
 
 
 @register(aten.index_put, aten.index_put_, aten._index_put_impl_)
@@ -173,8 +176,12 @@ def index_put(op: Op) -> Label:
     return tuple(tied)
 
 
-def _freeze_indexed(op: Op) -> list[int]:
-    """Freeze what is indexed, and masks; return the dims that are indexed."""
+def _freeze_indexed(op: Op, *, kept: bool = False) -> list[int]:
+    """Freeze what is indexed and masks, and indices unless theirs are the result's dims.
+
+    Returns:
+        The dims that are indexed.
+    """
     label = op.label(op.args[0])
     indexed: list[int] = []
     dim = 0
@@ -183,14 +190,14 @@ def _freeze_indexed(op: Op) -> list[int]:
         length = item.dim() if isinstance(item, Tensor) and _is_mask(item) else 1
         if isinstance(item, Tensor):
             indexed.extend(range(dim, dim + length))
-            for ids in (*label[dim : dim + length], *op.label(item)):
+            for ids in (*label[dim : dim + length], *(() if kept else op.label(item))):
                 op.freeze(ids, "is indexed by value")
         dim += length
     return indexed
 
 
-def _at_indices(op: Op, indexed: list[int]) -> Label:
-    """Return the label of what the indices pick."""
+def _at_indices(op: Op, indexed: list[int], picked: Label | None = None) -> Label:
+    """Return the label of what the indices pick: theirs, or dims without ids."""
     label = op.label(op.args[0])
     if not indexed:
         return label
@@ -199,7 +206,7 @@ def _at_indices(op: Op, indexed: list[int]) -> Label:
     rest = [label[dim] for dim in range(len(label)) if dim not in indexed]
     adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
     place = indexed[0] if adjacent else 0
-    return (*rest[:place], *blank(width), *rest[place:])
+    return (*rest[:place], *(picked or blank(width)), *rest[place:])
 
 
 def _is_mask(item: Any) -> bool:

@@ -22,8 +22,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="widthwise/NAME, torchvision/NAME, timm/NAME, package.module:factory or a run folder; "
-        "a pattern such as 'timm/resnet*' lists names",
+        help="widthwise/NAME, torchvision/NAME, timm/NAME, package.module:factory, a run folder "
+        "or a checkpoint that spandrel knows; a pattern such as 'timm/resnet*' lists names",
     )
     parser.add_argument(
         "--input",

@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(
             f"`{out}` holds a network already.\nHint: give another --out, or --replace it."
         )
-    if given.weights is None and not Path(given.model).is_dir():
+    if given.weights is None and not Path(given.model).exists():
         raise ConfigError(
             f"`{given.model}` would be compressed with fresh random weights.\n"
             "Hint: give the trained ones with --weights FILE."

@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     print(plan)
     weighs = given.score not in ("random", "uniform")
-    if given.weights is None and weighs and not Path(given.model).is_dir():
+    if given.weights is None and weighs and not Path(given.model).exists():
         print(
             f"\nNote: `{given.score}` scored fresh random weights; give yours with --weights FILE."
         )

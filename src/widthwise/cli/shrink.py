@@ -51,6 +51,6 @@ def run(arguments: Sequence[str]) -> int:
         f"Saved to {given.out}, which is a MODEL; in Python: "
         f"`ww.load({str(given.out)!r}, model_factory)`"
     )
-    if given.weights is None:
+    if given.weights is None and not Path(given.model).exists():
         print("Note: the weights are fresh random ones; give yours with --weights FILE.")
     return 0

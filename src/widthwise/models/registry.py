@@ -19,6 +19,7 @@ import yaml
 from torch import nn
 
 from widthwise.errors import ConfigError
+from widthwise.models.checkpoints import SUFFIXES, example_shape, read_checkpoint
 from widthwise.models.shipped import SHIPPED
 
 IMAGENET_SHAPE = (1, 3, 224, 224)
@@ -68,7 +69,8 @@ def resolve(name: str) -> ModelSpec:
 
     Args:
         name: ``widthwise/NAME``, ``torchvision/NAME``, ``timm/NAME``, ``package.module:factory``,
-            or the path of a run folder (its shrunk network, with its weights).
+            the path of a run folder (its shrunk network, with its weights), or of a checkpoint that
+            the `spandrel` package knows (with its weights).
 
     Returns:
         How to build it.
@@ -85,6 +87,8 @@ def resolve(name: str) -> ModelSpec:
         return SOURCES[source].find(rest)
     if (Path(name) / "plan.json").is_file():
         return _run_folder(Path(name))
+    if Path(name).suffix in SUFFIXES and Path(name).is_file():
+        return _checkpoint(Path(name))
     if ":" in name:
         return _import_path(name)
     raise ConfigError(_unknown_form(name))
@@ -227,6 +231,15 @@ def _run_folder(folder: Path) -> ModelSpec:
     return ModelSpec(name=str(folder), factory=build, input_shape=(1, *sizes))
 
 
+def _checkpoint(path: Path) -> ModelSpec:
+    found = read_checkpoint(path)
+
+    def build() -> nn.Module:
+        return read_checkpoint(path).model
+
+    return ModelSpec(name=str(path), factory=build, input_shape=example_shape(found))
+
+
 def _unknown_name(source: str, name: str) -> str:
     names = SOURCES[source].names()
     near = [f"`{source}/{n}`" for n in difflib.get_close_matches(name, names, n=3, cutoff=0.5)]
@@ -242,7 +255,7 @@ def _unknown_form(name: str) -> str:
     return (
         f"No model `{name}`.\n"
         "A model is one of: widthwise/NAME, torchvision/NAME, timm/NAME, package.module:factory, "
-        "or a run folder with a plan.json.\n"
+        "a run folder with a plan.json, or a checkpoint of a network that spandrel knows.\n"
         f"Hint: {_did_you_mean(near)}`widthwise trace 'torchvision/*'` lists names."
     )
 

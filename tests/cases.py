@@ -176,7 +176,7 @@ CASES: list[Case] = [
     _case(zoo_values.MixedTokens, image(1, 4, 6)),
     _case(zoo_values.LearnedQueries),
     _case(zoo_values.ChannelConvolution, mixes_channels=True),
-    _case(zoo_values.LookedUpKernels),
+    _case(zoo_values.LookedUpKernels, mixes_channels=True),
     _case(zoo_attention.RmsNorm, mixes_channels=True),
     _case(zoo_attention.L2Normalise, mixes_channels=True),
     _case(zoo_attention.AttentionFusedQkv, mixes_channels=True),

@@ -153,6 +153,8 @@ def index(op: Op) -> Label:
     # What a table holds at a matrix of numbers has as many rows as the matrix.
     alone = len(tensors) == 1 and not _is_mask(tensors[0])
     indexed = _freeze_indexed(op, kept=alone)
+    # A number of zero picks a row as well: no mask of weights silences what is removed.
+    op.mixes = alone and any(ids is not None for ids in op.label(tensors[0]))
     return _at_indices(op, indexed, op.label(tensors[0]) if alone else None)
 
 

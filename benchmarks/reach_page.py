@@ -11,6 +11,7 @@ from typing import Any
 import elsewhere
 import hugging_face
 from harness import RESULTS
+from reach import SECONDS
 
 Row = dict[str, Any]
 Rows = dict[str, Row]
@@ -21,11 +22,6 @@ SMALLER = 0.95
 """A network counts as smaller when it keeps at most this share of its parameters."""
 AT_MOST = {False: 0.40, True: 0.50}
 """Share of the parameters that half of every axis is to leave, by whether there is attention."""
-
-
-SECONDS = 60
-"""What takes longer is named."""
-
 
 INTRODUCTION = """# Reach
 

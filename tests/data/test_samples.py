@@ -35,7 +35,7 @@ def test_class_folders_are_labels(tmp_path: Path) -> None:
 
 
 def test_values_are_scaled_as_in_training(tmp_path: Path) -> None:
-    """By the means of ImageNet, by one's own, and those of grey images about their middle."""
+    """By the means of ImageNet, by one's own, as published, and about the middle for grey."""
     draw(tmp_path / "a.png", 255)
     draw(tmp_path / "b.png", 255)
     found = samples_in(tmp_path, shape=(1, 3, 32, 32), count=2)
@@ -47,6 +47,13 @@ def test_values_are_scaled_as_in_training(tmp_path: Path) -> None:
     assert torch.allclose(red, expected, atol=1e-5)
     own = samples_in(tmp_path, shape=(1, 3, 32, 32), count=2, mean=(0.5,) * 3, std=(0.5,) * 3)
     assert torch.allclose(own.inputs(slice(0, 1)), torch.ones(1, 3, 32, 32))
+    published = ((0.0,) * 3, (1.0,) * 3)
+    plain = samples_in(tmp_path, shape=(1, 3, 32, 32), count=2, published=published)
+    assert torch.equal(plain.inputs(slice(0, 1)), torch.ones(1, 3, 32, 32))
+    asked = samples_in(
+        tmp_path, shape=(1, 3, 32, 32), count=2, mean=(0.25,) * 3, published=published
+    )
+    assert torch.allclose(asked.inputs(slice(0, 1)), torch.full((1, 3, 32, 32), 0.75))
     grey = samples_in(tmp_path, shape=(1, 1, 32, 32), count=2)
     assert torch.allclose(grey.inputs(slice(0, 1)), torch.full((1, 1, 32, 32), 2.0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,19 @@ def test_a_checkpoint_is_a_model_with_its_weights(tmp_path: Path) -> None:
     first, second = spec.build().eval(), spec.build().eval()
     assert first is not second
     assert torch.equal(first(x), full.eval()(x))
+    assert (spec.mean, spec.std, spec.has_weights) == ((0.0,) * 3, (1.0,) * 3, True)
     plan = ww.plan(ww.trace(first, x), score=ww.scores.L1(), budget=ww.Macs(0.6))
     assert ww.shrink(first, plan)(x).shape == (1, 3, 128, 128)
+
+
+def test_without_spandrel_a_file_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to install, or how else to name the network."""
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    (tmp_path / "x4.pth").touch()
+    with pytest.raises(ConfigError, match=r"widthwise\[restoration\](.|\n)*--weights"):
+        resolve(str(tmp_path / "x4.pth"))
 
 
 def test_other_files_are_refused_with_a_way_out(tmp_path: Path) -> None:

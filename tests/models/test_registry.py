@@ -24,6 +24,13 @@ def test_every_form_of_name_is_found_with_its_input(name: str, shape: tuple[int,
     assert resolve(name).input_shape == shape
 
 
+def test_timm_says_how_images_are_scaled() -> None:
+    """As each network was published, which is not always as ImageNet is."""
+    assert resolve("timm/vit_tiny_patch16_224").mean == (0.5, 0.5, 0.5)
+    assert resolve("timm/resnet18").std == (0.229, 0.224, 0.225)
+    assert resolve("widthwise/resnet20").mean is None
+
+
 def test_options_reach_the_constructor() -> None:
     """Keyword options are those of the network."""
     assert resolve("widthwise/resnet14").build(num_classes=3).fc.out_features == 3

@@ -158,6 +158,8 @@ def test_the_run_folder_is_a_model(whole: Path, capsys: pytest.CaptureFixture[st
     assert sum(p.numel() for p in model.parameters()) == ww.Plan.load(whole / "plan.json").params()
     assert main(["trace", str(whole)]) == 0
     capsys.readouterr()
+    assert main(["search", "digits", "--model.name", str(whole), "--out", str(whole / "no")]) == 2
+    assert "comes with its weights" in capsys.readouterr().err
     assert main(["eval", str(whole)]) == 0
     accuracy = results_of(whole).found.measures["accuracy"]
     assert f"test accuracy {accuracy:.2%}".replace("%", " %") in capsys.readouterr().out

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import widthwise as ww
+from widthwise.models.registry import resolve
 from widthwise.rewrites import Decompose, FilterBasis, Kind
 
 X = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -75,6 +76,21 @@ def test_filters_over_all_inputs_are_a_decomposition() -> None:
     assert torch.allclose(
         basis.basis.weight.detach().abs(), pair[0].weight.detach().abs(), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("depth", "count", "macs", "params"), [(64, 14, 17.49e9, 0.60e6), (32, 32, 19.77e9, 0.74e6)]
+)
+def test_costs_are_those_of_the_table_but_for_what_it_leaves_out(
+    depth: int, count: int, macs: float, params: float
+) -> None:
+    """DHP, Table 2: no last convolution of the body, and MACs of one part of the inputs only."""
+    model, x = resolve("widthwise/srresnet").build(), torch.zeros(1, 3, 128, 128)
+    graph = ww.trace(FilterBasis("body.*.conv?", depth, count).apply(model, x), x)
+    last, pixels, layers = 64 * 64 * 9, 128**2, 32
+    other_parts = layers * (64 // depth - 1) * count * depth * 9 * pixels
+    assert graph.macs() - last * pixels - other_parts == pytest.approx(macs, rel=0.003)
+    assert graph.params() - last == pytest.approx(params, abs=0.01e6)
 
 
 def test_wrong_layers_and_numbers_are_refused() -> None:

@@ -39,6 +39,12 @@ def test_multiples_of_few_kernels_are_found() -> None:
     assert len(shared) == 1
 
 
+def test_more_clusters_than_kernels_are_no_harm() -> None:
+    """Some are shared by none, and nothing is said of it."""
+    model = convs()
+    assert torch.allclose(ClusterKernels("*", 8).apply(model, X)(X), model(X), atol=1e-4)
+
+
 def test_every_kernel_is_the_nearest_multiple_of_its_own() -> None:
     """What is left over is at right angles to the shared kernel."""
     torch.manual_seed(1)

@@ -59,6 +59,15 @@ def test_weights_are_the_same_every_time_and_the_random_state_stays() -> None:
     assert torch.equal(first(x), second(x))
 
 
+# PyTorch tells that it may copy the input.
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize(("kernel", "padding"), [(2, 1), (4, 2), (5, 2), (1, 0)])
+def test_only_the_first_layer_changes_sizes(kernel: int, padding: int) -> None:
+    """A stack in the place of a convolution has its output's shape, for even kernels too."""
+    model = nn.Sequential(nn.Conv2d(8, 12, kernel, stride=2, padding=padding))
+    assert Factorise("0", 3).apply(model, X)(X).shape == model(X).shape
+
+
 def test_no_layers_are_refused() -> None:
     """A stack of none is no network."""
     with pytest.raises(ww.errors.ConfigError, match="at least 1 layer, got 0"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from widthwise.data.samples import Samples
+    from widthwise.models import ModelSpec
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -29,15 +30,24 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool) -> No
     parser.add_argument(
         "--images", metavar="N", type=int, default=1536, help="how many to use (default: 1536)"
     )
-    parser.add_argument("--mean", metavar="R,G,B", type=_numbers, help="of values from 0 to 1")
+    parser.add_argument(
+        "--mean",
+        metavar="R,G,B",
+        type=_numbers,
+        help="of values from 0 to 1 (default: CIFAR-10's own for CIFAR-10, else what the network "
+        "was published with, or else ImageNet's)",
+    )
     parser.add_argument("--std", metavar="R,G,B", type=_numbers, help="their deviations")
 
 
-def read_samples(given: argparse.Namespace, shape: Sequence[int], judged: int = 0) -> Samples:
+def read_samples(
+    given: argparse.Namespace, spec: ModelSpec, shape: Sequence[int], judged: int = 0
+) -> Samples:
     """Read the images.
 
     Args:
         given: With what `add_data_arguments` has added.
+        spec: Of the network, which may say how images are scaled.
         shape: Of the network's inputs, with the batch.
         judged: How many of them, the last, are to judge by.
 
@@ -50,7 +60,13 @@ def read_samples(given: argparse.Namespace, shape: Sequence[int], judged: int = 
     from widthwise.data.samples import samples_in
 
     return samples_in(
-        given.data, shape=shape, count=given.images, judged=judged, mean=given.mean, std=given.std
+        given.data,
+        shape=shape,
+        count=given.images,
+        judged=judged,
+        mean=given.mean,
+        std=given.std,
+        published=None if spec.mean is None or spec.std is None else (spec.mean, spec.std),
     )
 
 

@@ -12,6 +12,8 @@ from widthwise.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from widthwise.models import ModelSpec
+
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add MODEL, --input and --weights.
@@ -45,12 +47,12 @@ def is_pattern(model: str) -> bool:
 
 
 def build_model(
-    name: str, *, shape: Sequence[int] | None, weights: Path | None
+    spec: ModelSpec, *, shape: Sequence[int] | None, weights: Path | None
 ) -> tuple[nn.Module, Tensor]:
     """Build the network of a command line.
 
     Args:
-        name: MODEL.
+        spec: What MODEL names.
         shape: Shape of the example input, or None for the model's own.
         weights: State dict to load, or None.
 
@@ -58,13 +60,10 @@ def build_model(
         The network in evaluation mode and an example input of zeros.
 
     Raises:
-        ConfigError: If there is no such model, or the weights do not fit it.
+        ConfigError: If the weights do not fit the network.
     """
     import torch
 
-    from widthwise.models import resolve
-
-    spec = resolve(name)
     # Every `widthwise plan` of one model gives one plan, whatever the weights are drawn from.
     torch.manual_seed(0)
     model = spec.build().eval()
@@ -74,7 +73,7 @@ def build_model(
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             lines = str(error).splitlines()
             raise ConfigError(
-                f"Cannot load `{weights}` into `{name}`:\n    " + "\n    ".join(lines[:8])
+                f"Cannot load `{weights}` into `{spec.name}`:\n    " + "\n    ".join(lines[:8])
             ) from error
     return model, torch.zeros(tuple(shape or spec.input_shape))
 

@@ -24,6 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     from widthwise.compression.compress import STEPS
     from widthwise.cost import BUDGETS
+    from widthwise.models import resolve
 
     given = _parser(list(BUDGETS), STEPS).parse_args(arguments)
     out = given.out or Path(f"{Path(given.model.replace(':', '/')).name}-compressed")
@@ -31,7 +32,8 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(
             f"`{out}` holds a network already.\nHint: give another --out, or --replace it."
         )
-    if given.weights is None and not Path(given.model).exists():
+    spec = resolve(given.model)
+    if given.weights is None and not spec.has_weights:
         raise ConfigError(
             f"`{given.model}` would be compressed with fresh random weights.\n"
             "Hint: give the trained ones with --weights FILE."
@@ -41,8 +43,8 @@ def run(arguments: Sequence[str]) -> int:
     from widthwise.recipes.compression import Order, compress_into, judged_of
     from widthwise.search.limits import Limits
 
-    model, example = build_model(given.model, shape=given.input, weights=given.weights)
-    samples = read_samples(given, example.shape, judged_of(given.images))
+    model, example = build_model(spec, shape=given.input, weights=given.weights)
+    samples = read_samples(given, spec, example.shape, judged_of(given.images))
     order = Order(
         model=given.model,
         budgets=[BUDGETS[kind](limit) for kind, limit in given.budget or ()],

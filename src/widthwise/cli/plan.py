@@ -33,6 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     import widthwise as ww
     from widthwise.cost import BUDGETS
+    from widthwise.models import resolve
 
     of_weights: dict[str, Callable[[], Score]] = {
         "l1": ww.scores.L1,
@@ -55,9 +56,10 @@ def run(arguments: Sequence[str]) -> int:
         )
     if is_pattern(given.model):
         return list_names(given.model)
-    model, example = build_model(given.model, shape=given.input, weights=given.weights)
+    spec = resolve(given.model)
+    model, example = build_model(spec, shape=given.input, weights=given.weights)
     if given.score in of_data:
-        score = of_data[given.score](read_samples(given, example.shape))
+        score = of_data[given.score](read_samples(given, spec, example.shape))
     else:
         score = of_weights[given.score]()
     plan = ww.plan(
@@ -71,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     print(plan)
     weighs = given.score not in ("random", "uniform")
-    if given.weights is None and weighs and not Path(given.model).exists():
+    if given.weights is None and weighs and not spec.has_weights:
         print(
             f"\nNote: `{given.score}` scored fresh random weights; give yours with --weights FILE."
         )

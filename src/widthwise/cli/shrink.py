@@ -37,9 +37,11 @@ def run(arguments: Sequence[str]) -> int:
         )
 
     import widthwise as ww
+    from widthwise.models import resolve
     from widthwise.runs import write_model
 
-    model, _ = build_model(given.model, shape=given.input, weights=given.weights)
+    spec = resolve(given.model)
+    model, _ = build_model(spec, shape=given.input, weights=given.weights)
     plan = ww.Plan.load(given.plan)
     small = ww.shrink(model, plan, verify=False)
     proof = ww.prove(model, small, plan)
@@ -51,6 +53,6 @@ def run(arguments: Sequence[str]) -> int:
         f"Saved to {given.out}, which is a MODEL; in Python: "
         f"`ww.load({str(given.out)!r}, model_factory)`"
     )
-    if given.weights is None and not Path(given.model).exists():
+    if given.weights is None and not spec.has_weights:
         print("Note: the weights are fresh random ones; give yours with --weights FILE.")
     return 0

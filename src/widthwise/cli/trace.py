@@ -25,8 +25,10 @@ def run(arguments: Sequence[str]) -> int:
         return list_names(given.model)
 
     import widthwise as ww
+    from widthwise.models import resolve
 
-    model, example = build_model(given.model, shape=given.input, weights=given.weights)
+    spec = resolve(given.model)
+    model, example = build_model(spec, shape=given.input, weights=given.weights)
     print(ww.trace(model, example))
     return 0
 

@@ -55,6 +55,7 @@ def samples_in(
     judged: int = 0,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    published: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Samples:
     """Read images, spread evenly over a folder.
 
@@ -64,9 +65,10 @@ def samples_in(
         shape: Of one input, ``(1, c, h, w)`` with h equal to w.
         count: How many images, at most.
         judged: How many of them, the last, are to judge by: of CIFAR-10, they are test images.
-        mean: Of values from 0 to 1, per channel; those of ImageNet by default, of CIFAR-10 for
-            CIFAR-10, and 0.5 for grey images.
+        mean: Of values from 0 to 1, per channel; by default of CIFAR-10 for CIFAR-10, else what
+            was published, or else of ImageNet, and 0.5 for grey images.
         std: Their deviations; 0.25 for grey images.
+        published: Mean and deviations that the network was published with, where they are known.
 
     Returns:
         The images, cut to the middle square and resized, those of one class not in a row.
@@ -98,6 +100,8 @@ def samples_in(
         )
         unseen = data
         known = (IMAGENET_MEAN, IMAGENET_STD) if shape[1] == 3 else ((127.5,), (63.75,))
+        if published is not None:
+            known = _in_bytes(published[0]), _in_bytes(published[1])
     count = min(count, len(data))
     chosen = _spread(len(data), count)
     images, labels = data.batch(chosen, seed=None)
@@ -106,7 +110,7 @@ def samples_in(
         images = torch.cat((images[: count - judged], own))
         labels = torch.cat((labels[: count - judged], known_labels))
     scaled = [
-        default if given is None else tuple(255 * each for each in given)
+        default if given is None else _in_bytes(given)
         for given, default in zip((mean, std), known, strict=True)
     ]
     if list(images.shape[1:]) != list(shape[1:]) or any(len(e) != shape[1] for e in scaled):
@@ -122,6 +126,10 @@ def samples_in(
         mean=scaled[0],
         std=scaled[1],
     )
+
+
+def _in_bytes(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(255 * each for each in values)
 
 
 def _spread(of: int, count: int) -> list[int]:

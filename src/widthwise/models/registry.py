@@ -6,6 +6,7 @@ package only when they are asked.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import fnmatch
 import importlib
@@ -32,9 +33,15 @@ class ModelSpec:
     name: str
     """The MODEL string it was found by."""
     factory: Callable[..., nn.Module]
-    """Builds the network without pretrained weights; keyword options go to its constructor."""
+    """Builds the network with fresh weights, unless `has_weights`; options are its constructor's."""
     input_shape: tuple[int, ...]
     """Shape of one example input, with a batch of one in front."""
+    mean: tuple[float, ...] | None = None
+    """Of the images it was published with, values from 0 to 1, per channel; None if not known."""
+    std: tuple[float, ...] | None = None
+    """Their deviations."""
+    has_weights: bool = False
+    """Whether what it builds is trained already."""
 
     def build(self, **options: object) -> nn.Module:
         """Build the network.
@@ -43,7 +50,7 @@ class ModelSpec:
             **options: Passed to the network's own constructor, which refuses unknown ones.
 
         Returns:
-            A new network with fresh weights.
+            A new network, with fresh weights unless `has_weights`.
 
         Raises:
             ConfigError: If the constructor does not accept the options, or builds something else.
@@ -174,8 +181,15 @@ def _timm(name: str) -> ModelSpec:
         return timm.create_model(name, pretrained=False, **options)
 
     published = timm.get_pretrained_cfg(name, allow_unregistered=False)
-    shape = IMAGENET_SHAPE[1:] if published is None else tuple(published.input_size)
-    return ModelSpec(name=f"timm/{name}", factory=build, input_shape=(1, *shape))
+    if published is None:
+        return ModelSpec(name=f"timm/{name}", factory=build, input_shape=IMAGENET_SHAPE)
+    return ModelSpec(
+        name=f"timm/{name}",
+        factory=build,
+        input_shape=(1, *published.input_size),
+        mean=tuple(published.mean),
+        std=tuple(published.std),
+    )
 
 
 def _timm_names() -> list[str]:
@@ -228,16 +242,28 @@ def _run_folder(folder: Path) -> ModelSpec:
         return load(folder, lambda: full.build(**options))
 
     _, *sizes = plan.inputs["args"][0]["shape"]
-    return ModelSpec(name=str(folder), factory=build, input_shape=(1, *sizes))
+    return ModelSpec(
+        name=str(folder),
+        factory=build,
+        input_shape=(1, *sizes),
+        mean=full.mean,
+        std=full.std,
+        has_weights=True,
+    )
 
 
 def _checkpoint(path: Path) -> ModelSpec:
     found = read_checkpoint(path)
-
-    def build() -> nn.Module:
-        return read_checkpoint(path).model
-
-    return ModelSpec(name=str(path), factory=build, input_shape=example_shape(found))
+    channels = found.input_channels
+    return ModelSpec(
+        name=str(path),
+        factory=lambda: copy.deepcopy(found.model),
+        input_shape=example_shape(found),
+        # What it loads takes values from 0 to 1.
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        has_weights=True,
+    )
 
 
 def _unknown_name(source: str, name: str) -> str:

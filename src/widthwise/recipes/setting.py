@@ -13,6 +13,7 @@ from torch import nn
 import widthwise as ww
 from widthwise.cost import costs_of
 from widthwise.data.batches import derived_seed
+from widthwise.errors import ConfigError
 from widthwise.models import resolve
 from widthwise.network.initialisation import draw_fresh
 from widthwise.network.inputs import Inputs
@@ -39,6 +40,13 @@ class Setting:
         self.task = task
         self.seed = seed
         self._spec = resolve(model.name)
+        if self._spec.has_weights:
+            raise ConfigError(
+                f"`{model.name}` comes with its weights, and every arm of a search starts from "
+                "fresh ones.\n"
+                "Hint: name its class as `package.module:factory`; `widthwise compress` makes a "
+                "trained network narrower."
+            )
         self.network = self.fresh()
         """The full network with fresh weights; kept, so that it is traced once."""
         task.check(self.network)

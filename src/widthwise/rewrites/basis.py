@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.convolutions import plain_convolutions, require_divisor, two_for
-from widthwise.rewrites.modules import copied, names, replace_module
+from widthwise.rewrites.convolutions import Convolution, replaced, two_for
+from widthwise.rewrites.modules import names
 from widthwise.rewrites.registry import register
 
 
@@ -64,13 +64,11 @@ class FilterBasis:
         Raises:
             ConfigError: If a name matches no module, or a module cannot be written so.
         """
-        new = copied(model)
-        found = plain_convolutions(new, self.name, self.layers)
-        require_divisor(new, self.name, found, self.depth)
-        for layer in found:
-            pair = two_for(layer, *self._fitted(layer.weight.detach()))
-            replace_module(new, layer, Combined(*pair))
-        return new
+
+        def pair(layer: Convolution) -> nn.Module:
+            return Combined(*two_for(layer, *self._fitted(layer.weight.detach())))
+
+        return replaced(model, self.name, self.layers, pair, parts_of=self.depth)
 
     def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
         """Return the network itself, or None where a smaller basis leaves something out."""

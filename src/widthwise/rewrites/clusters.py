@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -94,6 +95,7 @@ class ClusterKernels:
     def _clusters(self, kernels: Tensor) -> tuple[Tensor, Tensor]:
         """Return shared kernels ``[count, taps]``, and for each of ``kernels`` which it takes."""
         from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
 
         count = min(self.count, len(kernels))
         if kernels.is_meta:
@@ -105,7 +107,10 @@ class ClusterKernels:
         length = kernels.norm(dim=1) * torch.where(middle < 0, -1, 1)
         # A kernel of zeros has no direction and stays.
         straight = kernels / torch.where(length == 0, 1, length)[:, None]
-        means = KMeans(count, n_init=1, random_state=0).fit(straight.double().cpu().numpy())
+        with warnings.catch_warnings():
+            # Fewer different kernels than shared ones: some are shared by none.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            means = KMeans(count, n_init=1, random_state=0).fit(straight.double().cpu().numpy())
         return (
             torch.from_numpy(means.cluster_centers_).to(kernels),
             torch.from_numpy(means.labels_).to(kernels.device, torch.long),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from widthwise.rewrites.modules import matching_modules, refused
+from widthwise.rewrites.modules import copied, matching_modules, refused, replace_module
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def plain_convolutions(
-    model: nn.Module, rewrite: str, patterns: Sequence[str]
+    model: nn.Module, rewrite: str, patterns: Sequence[str], *, parts_of: int = 1
 ) -> list[Convolution]:
     """Return the convolutions that some pattern names, in order.
 
@@ -22,6 +22,7 @@ def plain_convolutions(
         model: The network.
         rewrite: Name of the rewrite that asks, for the error.
         patterns: Paths, or globs over convolutions.
+        parts_of: Input channels that come together; divides those of every layer.
 
     Returns:
         Ordinary convolutions without groups, whose weights are theirs alone.
@@ -33,7 +34,7 @@ def plain_convolutions(
     problems = [
         f"`{path}`: {reason}"
         for path, module in found.items()
-        for reason in [_reason(model, module)]
+        for reason in [_reason(model, module, parts_of)]
         if reason is not None
     ]
     if problems:
@@ -41,28 +42,33 @@ def plain_convolutions(
     return [module for module in found.values() if isinstance(module, _CONVOLUTIONS)]
 
 
-def require_divisor(
-    model: nn.Module, rewrite: str, layers: Sequence[Convolution], size: int
-) -> None:
-    """Check that the input channels of every layer come in parts of one size.
+def replaced(
+    model: nn.Module,
+    rewrite: str,
+    patterns: Sequence[str],
+    build: Callable[[Convolution], nn.Module],
+    *,
+    parts_of: int = 1,
+) -> nn.Module:
+    """Return a copy of a network with something else in the place of convolutions.
 
     Args:
-        model: The network of the layers.
+        model: The network; not changed.
         rewrite: Name of the rewrite that asks, for the error.
-        layers: Convolutions.
-        size: Channels of a part.
+        patterns: Which; see `plain_convolutions`.
+        build: Makes what stands in the place of each.
+        parts_of: Input channels that come together; divides those of every layer.
+
+    Returns:
+        A network of the same class that shares no memory with ``model``.
 
     Raises:
-        ConfigError: If those of a layer do not. All such are named.
+        ConfigError: As `plain_convolutions` does.
     """
-    paths = {id(module): path for path, module in model.named_modules()}
-    problems = [
-        f"`{paths[id(layer)]}`: {layer.in_channels} input channels are no multiple of {size}."
-        for layer in layers
-        if layer.in_channels % size
-    ]
-    if problems:
-        raise refused(rewrite, problems)
+    new = copied(model)
+    for layer in plain_convolutions(new, rewrite, patterns, parts_of=parts_of):
+        replace_module(new, layer, build(layer))
+    return new
 
 
 def two_for(
@@ -102,13 +108,15 @@ def two_for(
     return first, last
 
 
-def _reason(model: nn.Module, layer: nn.Module) -> str | None:
+def _reason(model: nn.Module, layer: nn.Module, parts_of: int) -> str | None:
     """Return why a module cannot be put together anew; None if it can."""
     if type(layer) not in _CONVOLUTIONS:
         return f"a `{type(layer).__name__}` is not an ordinary convolution."
     assert isinstance(layer, _CONVOLUTIONS)
     if layer.groups > 1:
         return "it has groups, which are narrow already."
+    if layer.in_channels % parts_of:
+        return f"{layer.in_channels} input channels are no multiple of {parts_of}."
     if layer._forward_pre_hooks or layer._forward_hooks:
         return "hooks hang on it, such as those of `weight_norm`, and would be lost."
     holders = [

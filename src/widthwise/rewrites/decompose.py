@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.convolutions import plain_convolutions, two_for
-from widthwise.rewrites.modules import copied, names, replace_module
+from widthwise.rewrites.convolutions import Convolution, replaced, two_for
+from widthwise.rewrites.modules import names
 from widthwise.rewrites.registry import register
 
 
@@ -79,12 +79,11 @@ class Decompose:
         Raises:
             ConfigError: If a name matches no module, or a module cannot be decomposed.
         """
-        new = copied(model)
-        found = plain_convolutions(new, self.name, self.layers)
-        for layer in found:
-            pair = two_for(layer, *self._factors(layer.weight.detach()))
-            replace_module(new, layer, nn.Sequential(*pair))
-        return new
+
+        def pair(layer: Convolution) -> nn.Module:
+            return nn.Sequential(*two_for(layer, *self._factors(layer.weight.detach())))
+
+        return replaced(model, self.name, self.layers, pair)
 
     def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
         """Return the network itself, or None where a rank leaves something out."""

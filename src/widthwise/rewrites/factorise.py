@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.convolutions import Convolution, plain_convolutions
-from widthwise.rewrites.modules import copied, names, replace_module
+from widthwise.rewrites.convolutions import Convolution, replaced
+from widthwise.rewrites.modules import names
 from widthwise.rewrites.registry import register
 
 
@@ -56,13 +56,10 @@ class Factorise:
         Raises:
             ConfigError: If a name matches no module, or a module cannot be written so.
         """
-        new = copied(model)
-        found = plain_convolutions(new, self.name, self.layers)
-        with torch.random.fork_rng(devices={p.device for p in new.parameters() if p.is_cuda}):
+        devices = {p.device for p in model.parameters() if p.is_cuda}
+        with torch.random.fork_rng(devices):
             torch.manual_seed(0)
-            for layer in found:
-                replace_module(new, layer, self._stack(layer))
-        return new
+            return replaced(model, self.name, self.layers, self._stack)
 
     def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
         """Return None: it computes another function."""
@@ -80,10 +77,6 @@ class Factorise:
     def _stack(self, layer: Convolution) -> nn.Sequential:
         kind: Any = type(layer)
         ones = (1,) * len(layer.kernel_size)
-        same: Any = tuple(
-            step * (size - 1) // 2
-            for step, size in zip(layer.dilation, layer.kernel_size, strict=True)
-        )
         made = {"device": layer.weight.device, "dtype": layer.weight.dtype}
         stack = []
         for place in range(self.count):
@@ -93,7 +86,7 @@ class Factorise:
                 layer.in_channels,
                 layer.kernel_size,
                 layer.stride if first else ones,
-                layer.padding if first else same,
+                layer.padding if first else "same",
                 layer.dilation,
                 groups=layer.in_channels,
                 bias=False,

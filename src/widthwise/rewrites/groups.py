@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from widthwise import errors
-from widthwise.rewrites.convolutions import plain_convolutions, require_divisor, two_for
-from widthwise.rewrites.modules import copied, names, replace_module
+from widthwise.rewrites.convolutions import Convolution, replaced, two_for
+from widthwise.rewrites.modules import names
 from widthwise.rewrites.registry import register
 
 
@@ -55,14 +55,13 @@ class FilterGroups:
         Raises:
             ConfigError: If a name matches no module, or a module cannot be written so.
         """
-        new = copied(model)
-        found = plain_convolutions(new, self.name, self.layers)
-        require_divisor(new, self.name, found, self.size)
-        for layer in found:
+
+        def pair(layer: Convolution) -> nn.Module:
             filters, mix = self._fitted(layer.weight.detach())
-            pair = two_for(layer, filters, mix, groups=layer.in_channels // self.size)
-            replace_module(new, layer, nn.Sequential(*pair))
-        return new
+            groups = layer.in_channels // self.size
+            return nn.Sequential(*two_for(layer, filters, mix, groups=groups))
+
+        return replaced(model, self.name, self.layers, pair, parts_of=self.size)
 
     def reference(self, model: nn.Module, inputs: Any) -> nn.Module | None:
         """Return None: a group of filters computes less than the layer did."""

@@ -33,7 +33,7 @@ class ModelSpec:
     name: str
     """The MODEL string it was found by."""
     factory: Callable[..., nn.Module]
-    """Builds the network with fresh weights, unless `has_weights`; options are its constructor's."""
+    """Builds the network, with fresh weights unless `has_weights`; takes its own options."""
     input_shape: tuple[int, ...]
     """Shape of one example input, with a batch of one in front."""
     mean: tuple[float, ...] | None = None

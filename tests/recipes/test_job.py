@@ -165,6 +165,20 @@ def test_the_run_folder_is_a_model(whole: Path, capsys: pytest.CaptureFixture[st
     assert f"test accuracy {accuracy:.2%}".replace("%", " %") in capsys.readouterr().out
 
 
+def test_a_rewritten_network_has_widths_in_its_own_units(tmp_path: Path) -> None:
+    """Groups are units of the rewritten network; what is said of it beside others is in theirs."""
+    rewrites = "[{name: filter_groups, layers: ['layer3.*.conv1'], size: 4}]"
+    more = ["--method.name", "rewrite", "--method.rewrites", rewrites, "--budget.macs", "1.0"]
+    kept = [*TINY[: TINY.index("--method.sparsity")], *TINY[TINY.index("--converge.epochs") :]]
+    assert main(["search", "digits", "--out", str(tmp_path / "run"), *kept, *more]) == 0
+    results = results_of(tmp_path / "run")
+    common = results.full.widths.keys() & results.found.widths.keys()
+    assert all(results.found.widths[name] == results.full.widths[name] for name in common)
+    plan = ww.Plan.load(tmp_path / "run" / "plan.json")
+    assert any(plan.axes[name].unit_size == 4 for name in common)
+    assert results.found.macs < results.full.macs
+
+
 def test_the_same_recipe_gives_the_same_run(whole: Path, tmp_path: Path) -> None:
     """Two runs agree bit for bit, and another seed gives another plan."""
     assert search(tmp_path / "again") == 0

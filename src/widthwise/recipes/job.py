@@ -277,7 +277,7 @@ class SearchJob:
             params=sum(parameter.numel() for parameter in network.parameters()),
             epochs=decided.epochs + len(rows),
             seconds=round(decided.seconds + self.workshop.seconds(arm.name), 3),
-            widths=decided.plan.widths,
+            widths=self.setting.in_own_units(decided.plan),
             before=before,
             teacher=teacher,
         )

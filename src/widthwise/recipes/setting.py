@@ -133,6 +133,21 @@ class Setting:
         draw_fresh(network, self.build)
         return network
 
+    def in_own_units(self, plan: ww.Plan) -> dict[str, int]:
+        """Tell the widths of a plan in units of the full network.
+
+        Args:
+            plan: Made for it. What rewrites make of it may have other units, such as groups.
+
+        Returns:
+            Width by axis; of axes that the full network does not have, in their own units.
+        """
+        own = {name: axis.unit_size for name, axis in self.graph.axes.items()}
+        return {
+            name: len(axis.kept) * axis.unit_size // own.get(name, axis.unit_size)
+            for name, axis in plan.axes.items()
+        }
+
     @property
     def widths(self) -> dict[str, int]:
         """Width of every axis of the full network."""

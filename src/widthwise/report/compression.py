@@ -144,7 +144,7 @@ def _trials(results: Mapping[str, Any]) -> str:
     full = results["macs"]["full"]
     rows = "\n".join(
         f"<tr{' class=found' if not place else ''}><td>{escape(trial['name'])}</td>"
-        f"<td>{trial['damage']:.4f}</td><td>{_share(trial['agreement'])}</td>"
+        f"<td>{trial['damage']:.3g}</td><td>{_share(trial['agreement'])}</td>"
         f"<td>{trial['macs'] / full:.1%}</td></tr>"
         for place, trial in enumerate(results["trials"])
     )

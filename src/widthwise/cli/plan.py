@@ -36,8 +36,11 @@ def run(arguments: Sequence[str]) -> int:
     from widthwise.models import resolve
 
     of_weights: dict[str, Callable[[], Score]] = {
+        "geometric-median": ww.scores.GeometricMedian,
+        "kernel-sparsity-entropy": ww.scores.KernelSparsityEntropy,
         "l1": ww.scores.L1,
         "l2": ww.scores.L2,
+        "lamp": ww.scores.Lamp,
         "random": ww.scores.Random,
         "uniform": ww.scores.Uniform,
     }

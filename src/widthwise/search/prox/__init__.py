@@ -6,8 +6,24 @@ entries of the result are used.
 """
 
 from widthwise.search.prox.base import Prox
+from widthwise.search.prox.difference import DifferenceShrink, difference_shrink
 from widthwise.search.prox.group import GroupSoftThreshold, l2_shrink
+from widthwise.search.prox.half import HalfThreshold, half_threshold
+from widthwise.search.prox.log_sum import LogThreshold, log_threshold
 from widthwise.search.prox.none import NoProx
 from widthwise.search.prox.soft import SoftThreshold, soft_threshold
 
-__all__ = ["GroupSoftThreshold", "NoProx", "Prox", "SoftThreshold", "l2_shrink", "soft_threshold"]
+__all__ = [
+    "DifferenceShrink",
+    "GroupSoftThreshold",
+    "HalfThreshold",
+    "LogThreshold",
+    "NoProx",
+    "Prox",
+    "SoftThreshold",
+    "difference_shrink",
+    "half_threshold",
+    "l2_shrink",
+    "log_threshold",
+    "soft_threshold",
+]

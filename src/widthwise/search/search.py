@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypedDict, cast
 
+import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
@@ -20,7 +21,7 @@ from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
-from widthwise.search.handles import Handle
+from widthwise.search.handles import Ground, Handle
 from widthwise.search.limits import Limits
 from widthwise.search.planning import require_reachable, select
 from widthwise.search.snapshot import Snapshot
@@ -91,10 +92,11 @@ class Search:
         self._graph, self._full = graph, graph if full is None else full
         self._handle = handle
         self._budgets = tuple(budgets)
-        self._limits = limits.only(graph, handle.driven)
+        self._limits = limits
         self._stop_limit, self._check_every = stop_limit, check_every
         self._method, self._seed, self._before = method, seed, tuple(before)
-        require_reachable(graph, self._budgets, self._limits, full=self._full)
+        driven = limits.only(graph, handle.driven)
+        require_reachable(graph, self._budgets, driven, full=self._full)
         self._history: list[Check] = []
         self._steps = 0
         self._over: str | None = None
@@ -150,8 +152,8 @@ class Search:
         Returns:
             ``macs`` of one input and ``params``.
         """
-        alive = self._handle.alive()
-        return {"macs": self._graph.macs(alive), "params": self._graph.params(alive)}
+        ground, alive = self._settled(_alive)
+        return {"macs": ground.graph.macs(alive), "params": ground.graph.params(alive)}
 
     def finish(
         self, optimizer: Optimizer | None = None, *, verify: bool = True
@@ -180,16 +182,14 @@ class Search:
         """
         self._require_running()
         self._handle.write()
-        kept = select(
-            self._graph, self._handle.importance(), self._budgets, self._limits, full=self._full
-        )
+        ground, kept = self._settled(self._selected)
         plan = Plan.of(
-            self._graph,
+            ground.graph,
             kept,
             budgets=self._budgets,
             method=self._method,
             seed=self._seed,
-            before=self._before,
+            before=(*self._before, *ground.before),
             full_cost=costs_of(self._full),
         )
         self._handle.detach()
@@ -269,14 +269,34 @@ class Search:
         self._history = [cast(Check, dict(check)) for check in state["history"]]
 
     def _check(self) -> None:
-        alive = self._handle.alive()
+        ground, alive = self._settled(_alive)
         costs = []
         for budget in self._budgets:
             full = full_cost(budget, self._full)
-            fraction = budget.cost(self._graph, alive) / full
-            costs.append((fraction - limit(budget, self._graph, full=self._full) / full, fraction))
+            fraction = budget.cost(ground.graph, alive) / full
+            most = limit(budget, ground.graph, full=self._full)
+            costs.append((fraction - most / full, fraction))
         excess, fraction = max(costs)
         self._history.append(Check(step=self._steps, cost_fraction=fraction, excess=excess))
+
+    def _settled(self, choose: Callable[[Ground], np.ndarray]) -> tuple[Ground, np.ndarray]:
+        """Return the network that the handle would cut at this moment, and what it would keep."""
+        handle = self._handle
+        ground: Ground | None = Ground(
+            graph=self._graph,
+            driven=handle.driven,
+            importance=handle.importance(),
+            alive=handle.alive(),
+        )
+        while ground is not None:
+            last, kept = ground, choose(ground)
+            ground = handle.better_ground(last, kept)
+        return last, kept
+
+    def _selected(self, ground: Ground) -> np.ndarray:
+        """Return the units to keep within the budgets."""
+        limits = self._limits.only(ground.graph, ground.driven)
+        return select(ground.graph, ground.importance, self._budgets, limits, full=self._full)
 
     def _require_running(self) -> None:
         if self._over is not None:
@@ -288,3 +308,7 @@ class Search:
     def _fingerprint(self) -> str:
         axes = [(name, axis.width, axis.frozen is None) for name, axis in self._graph.axes.items()]
         return hashlib.sha256(repr(axes).encode()).hexdigest()[:16]
+
+
+def _alive(ground: Ground) -> np.ndarray:
+    return ground.alive

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 import widthwise as ww
 from widthwise.errors import SearchError
+from widthwise.search.handles import Ground
 from widthwise.search.limits import Limits
 from widthwise.search.search import Search
 
@@ -78,6 +79,9 @@ class Gates:
         alive[self.units] = self.scaled.gate.detach().numpy() > 0
         alive[self.units.stop - 1] = True
         return alive
+
+    def better_ground(self, ground: Ground, kept: np.ndarray) -> Ground | None:
+        return None
 
 
 def searched(**options) -> tuple[nn.Sequential, Gates, Search]:

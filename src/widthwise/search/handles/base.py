@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import nn
+
+from widthwise.graph import ChannelGraph
+from widthwise.rewrites import Rewrite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """A network that could be cut, and what a handle has learned about its units.
+
+    Attributes:
+        graph: Its trace.
+        before: What makes it of the network that is searched; nothing if it is that one.
+        driven: Units the handle can say something about. Bool, shape ``[units]``, as all of these.
+        importance: Low goes first. Float64.
+        alive: Which units a cut at this moment would keep, floors respected. Bool.
+    """
+
+    graph: ChannelGraph
+    before: tuple[Rewrite, ...] = ()
+    driven: np.ndarray
+    importance: np.ndarray
+    alive: np.ndarray
 
 
 class Handle(Protocol):
@@ -55,4 +78,18 @@ class Handle(Protocol):
 
     def alive(self) -> np.ndarray:
         """Tell which units a cut at this moment would keep, floors respected. Bool, ``[units]``."""
+        ...
+
+    def better_ground(self, ground: Ground, kept: np.ndarray) -> Ground | None:
+        """Say which network to cut instead of one: with blocks dropped, or layers decomposed.
+
+        Asked again about each answer, with what would be kept of that, until there is none.
+
+        Args:
+            ground: The network; that of the trace at first.
+            kept: Units that would be kept of it, bool, shape ``[units]``.
+
+        Returns:
+            Another one, or None where this one serves, as with most handles.
+        """
         ...

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.search.handles.base import Ground
 from widthwise.search.handles.floors import Floors
 from widthwise.search.handles.hyper_conv import HyperConv
 from widthwise.search.limits import Limits
@@ -135,6 +136,9 @@ class Latents:
         """
         self._require_finite()
         return self._floors.kept(self.latents, self._prune_threshold)
+
+    def better_ground(self, ground: Ground, kept: np.ndarray) -> None:
+        """See `Handle`: the network that was traced is the one to cut."""
 
     def _lr(self, optimizer: Optimizer) -> float:
         lr = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}

@@ -6,11 +6,17 @@ from typing import Any
 
 from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
+from widthwise.methods.hinge import HingeSettings, hinge
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
 from widthwise.methods.rewrite import RewriteSettings
 
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
-    {"dhp": DhpSettings, "lw_dna": LwDnaSettings, "rewrite": RewriteSettings}
+    {
+        "dhp": DhpSettings,
+        "hinge": HingeSettings,
+        "lw_dna": LwDnaSettings,
+        "rewrite": RewriteSettings,
+    }
 )
 """The settings of every method, by the name that recipes choose it by."""
 
@@ -19,9 +25,11 @@ __all__ = [
     "Bench",
     "DhpSettings",
     "Found",
+    "HingeSettings",
     "LwDnaSettings",
     "Method",
     "RewriteSettings",
     "dhp",
+    "hinge",
     "lw_dna",
 ]

@@ -42,6 +42,22 @@ def plain_convolutions(
     return [module for module in found.values() if isinstance(module, _CONVOLUTIONS)]
 
 
+def replaceable(model: nn.Module) -> list[str]:
+    """Return the paths of the convolutions that something else can be put in the place of.
+
+    Args:
+        model: The network.
+
+    Returns:
+        Ordinary convolutions without groups, hooks or shared weights, in order.
+    """
+    return [
+        path
+        for path, module in model.named_modules()
+        if path and isinstance(module, _CONVOLUTIONS) and _reason(model, module, 1) is None
+    ]
+
+
 def replaced(
     model: nn.Module,
     rewrite: str,

@@ -92,11 +92,10 @@ class Search:
         self._graph, self._full = graph, graph if full is None else full
         self._handle = handle
         self._budgets = tuple(budgets)
-        self._limits = limits
+        self._limits = limits.only(graph, handle.driven)
         self._stop_limit, self._check_every = stop_limit, check_every
         self._method, self._seed, self._before = method, seed, tuple(before)
-        driven = limits.only(graph, handle.driven)
-        require_reachable(graph, self._budgets, driven, full=self._full)
+        require_reachable(graph, self._budgets, self._limits, full=self._full)
         self._history: list[Check] = []
         self._steps = 0
         self._over: str | None = None
@@ -284,7 +283,8 @@ class Search:
         handle = self._handle
         ground: Ground | None = Ground(
             graph=self._graph,
-            driven=handle.driven,
+            before=handle.rewrites,
+            limits=self._limits,
             importance=handle.importance(),
             alive=handle.alive(),
         )
@@ -295,8 +295,9 @@ class Search:
 
     def _selected(self, ground: Ground) -> np.ndarray:
         """Return the units to keep within the budgets."""
-        limits = self._limits.only(ground.graph, ground.driven)
-        return select(ground.graph, ground.importance, self._budgets, limits, full=self._full)
+        return select(
+            ground.graph, ground.importance, self._budgets, ground.limits, full=self._full
+        )
 
     def _require_running(self) -> None:
         if self._over is not None:

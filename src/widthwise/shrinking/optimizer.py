@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from widthwise.arguments import network_in
 from widthwise.errors import PlanError
+from widthwise.graph import ChannelGraph
 from widthwise.network.narrowing import narrow_tensor
 from widthwise.plans import Plan
 from widthwise.shrinking.rewriting import inputs_of, rewritten
@@ -25,13 +26,14 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
     kept units, and so do those that are 1 along some of its dims (the factors of Adafactor);
     numbers (step counts) stay. The state of a parameter with tensors of other shapes is dropped,
     with a warning. Parameters that the network does not hold, such as the latents of a search, are
-    dropped. What the optimizer has no state for starts without.
+    dropped. What the optimizer has no state for starts without, and so do layers that a rewrite of
+    the plan has put in the place of others; those join the first group of parameters.
 
     Args:
         optimizer: Changed in place: its groups hold the parameters of ``small``, with the settings
             they had.
         model: The full network, whose parameters the optimizer holds: where the plan begins with
-            rewrites, the rewritten one.
+            rewrites, the rewritten one, or the one that is rewritten when it is cut.
         small: What `shrink` made of it.
         plan: The plan it was cut by.
 
@@ -53,16 +55,18 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
     """
     line = "ww.carry_optimizer(optimizer, model, small, plan)"
     model, small = network_in(model, line), network_in(small, line)
-    _, graph, _ = rewritten(model, replace(plan, before=()), inputs_of(plan), verify=False)
-    kept = plan.mask(graph)
+    graph, kept = _graph_of(model, plan)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     narrow = dict(small.named_parameters())
+    known = narrow.keys() & names.values()
     carried: dict[torch.Tensor, dict[str, object]] = {}
     groups: list[list[nn.Parameter]] = []
     lost: list[str] = []
     for group in optimizer.param_groups:
         held = [(names[id(p)], p) for p in group["params"] if id(p) in names]
         for name, parameter in held:
+            if name not in known:
+                continue
             indices = tuple(
                 None if slot is None else kept[slot].nonzero()[0] for slot in graph.slots[name]
             )
@@ -80,6 +84,7 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
             f"The optimizer holds no parameter of this `{type(model).__name__}`.\n"
             "Hint: pass the network that the optimizer was made for, not a copy of it."
         )
+    _add_new(groups, [p for name, p in narrow.items() if name not in known])
     # All at once, so that an error above leaves the optimizer as it was.
     for group, parameters in zip(optimizer.param_groups, groups, strict=True):
         group["params"] = parameters
@@ -92,6 +97,24 @@ def carry_optimizer(optimizer: Optimizer, model: nn.Module, small: nn.Module, pl
             "Why: its tensors have shapes that do not say which entries belong to which channels.",
             stacklevel=2,
         )
+
+
+def _graph_of(model: nn.Module, plan: Plan) -> tuple[ChannelGraph, np.ndarray]:
+    """Return the graph of the network that a plan cuts, and the units it keeps."""
+    inputs = inputs_of(plan)
+    _, graph, _ = rewritten(model, replace(plan, before=()), inputs, verify=False)
+    try:
+        return graph, plan.mask(graph)
+    except PlanError:
+        if not plan.before:
+            raise
+    _, graph, _ = rewritten(model, plan, inputs, verify=False)
+    return graph, plan.mask(graph)
+
+
+def _add_new(groups: list[list[nn.Parameter]], new: list[nn.Parameter]) -> None:
+    """Put what rewrites have made into the first group that holds anything."""
+    next((group for group in groups if group), []).extend(new)
 
 
 _LOST = object()

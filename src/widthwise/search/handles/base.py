@@ -12,6 +12,7 @@ from torch import nn
 
 from widthwise.graph import ChannelGraph
 from widthwise.rewrites import Rewrite
+from widthwise.search.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +22,14 @@ class Ground:
     Attributes:
         graph: Its trace.
         before: What makes it of the network that is searched; nothing if it is that one.
-        driven: Units the handle can say something about. Bool, shape ``[units]``, as all of these.
-        importance: Low goes first. Float64.
-        alive: Which units a cut at this moment would keep, floors respected. Bool.
+        limits: What no plan of it may go below; axes that the handle says nothing about excluded.
+        importance: Low goes first. Float64, shape ``[units]``.
+        alive: Which units a cut at this moment would keep, floors respected. Bool, ``[units]``.
     """
 
     graph: ChannelGraph
     before: tuple[Rewrite, ...] = ()
-    driven: np.ndarray
+    limits: Limits
     importance: np.ndarray
     alive: np.ndarray
 
@@ -44,6 +45,8 @@ class Handle(Protocol):
     """The network, attached to or not."""
     driven: np.ndarray
     """Bool, shape ``[units]``: units it can say something about. The axes of others stay whole."""
+    rewrites: tuple[Rewrite, ...]
+    """What makes the network that was traced from the one that is searched; mostly nothing."""
 
     def attach(self) -> None:
         """Take hold of the network's weights, by `torch.nn.utils.parametrize`."""

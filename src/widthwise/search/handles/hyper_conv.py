@@ -21,14 +21,13 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
 from widthwise.errors import SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.network.copying import named_tensors
-from widthwise.network.generated import Generated
 from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork
+from widthwise.search.handles.sites import Site
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -98,7 +97,7 @@ class HyperConv:
             self.latents.requires_grad_(True)
         self.driven = _driven(owners, graph)
         self._sites = [
-            _Site(module, index)
+            Site(module, index)
             for index, (_, holders) in enumerate(owners.values())
             for module in holders
         ]
@@ -149,35 +148,6 @@ def driven_units(
         SearchError: If a weight is already parametrized.
     """
     return _driven(_owners(model, graph, graph.free if searched is None else searched), graph)
-
-
-class _Site:
-    """One module whose weight is generated, and how its parameter sat in it before."""
-
-    def __init__(self, module: nn.Module, index: int) -> None:
-        self.module = module
-        self.index = index
-        self.parameter: nn.Parameter = module.weight  # type: ignore[assignment]
-        self._order = list(module._parameters)
-
-    def attach(self, hypernetwork: Hypernetwork, *, owns: bool) -> None:
-        parametrization = Generated(hypernetwork, self.index, owns=owns)
-        # Unsafe skips a check that would generate every weight once more.
-        parametrize.register_parametrization(self.module, "weight", parametrization, unsafe=True)
-        self.parameter.requires_grad_(False)
-
-    def detach(self) -> None:
-        parametrized = type(self.module)
-        weight = vars(parametrized)["weight"]
-        parametrize.remove_parametrizations(self.module, "weight", leave_parametrized=False)
-        # Copies made since (an average of the weights) have the same class, and still need it.
-        if type(self.module) is not parametrized:
-            parametrized.weight = weight  # type: ignore[attr-defined]
-        parameters = self.module._parameters
-        parameters["weight"] = self.parameter
-        for name in self._order:
-            parameters[name] = parameters.pop(name)
-        self.parameter.requires_grad_(True)
 
 
 _Owners: TypeAlias = dict[str, tuple[nn.Parameter, list[nn.Module]]]

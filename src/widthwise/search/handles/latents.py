@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.rewrites import Rewrite
 from widthwise.search.handles.base import Ground
 from widthwise.search.handles.floors import Floors
 from widthwise.search.handles.hyper_conv import HyperConv
@@ -43,6 +44,8 @@ class Latents:
         SearchError: If no weight can be generated, if a weight is already parametrized, or if
             weights differ in device or dtype.
     """
+
+    rewrites: tuple[Rewrite, ...] = ()
 
     def __init__(
         self,

@@ -8,9 +8,15 @@ from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
 from widthwise.methods.rewrite import RewriteSettings
+from widthwise.methods.slimming import SlimmingSettings, slimming
 
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
-    {"dhp": DhpSettings, "lw_dna": LwDnaSettings, "rewrite": RewriteSettings}
+    {
+        "dhp": DhpSettings,
+        "lw_dna": LwDnaSettings,
+        "rewrite": RewriteSettings,
+        "slimming": SlimmingSettings,
+    }
 )
 """The settings of every method, by the name that recipes choose it by."""
 
@@ -22,6 +28,8 @@ __all__ = [
     "LwDnaSettings",
     "Method",
     "RewriteSettings",
+    "SlimmingSettings",
     "dhp",
     "lw_dna",
+    "slimming",
 ]

@@ -21,7 +21,6 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
 from widthwise.errors import SearchError
@@ -29,6 +28,7 @@ from widthwise.graph import ChannelGraph
 from widthwise.network.copying import named_tensors
 from widthwise.network.generated import Generated
 from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork
+from widthwise.search.handles.site import Site
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -97,11 +97,12 @@ class HyperConv:
             self._hypernetwork.requires_grad_(False)
             self.latents.requires_grad_(True)
         self.driven = _driven(owners, graph)
+        modules = [(m, i) for i, (_, holders) in enumerate(owners.values()) for m in holders]
         self._sites = [
-            _Site(module, index)
-            for index, (_, holders) in enumerate(owners.values())
-            for module in holders
+            Site(module, {"weight": Generated(self._hypernetwork, index, owns=number == 0)})
+            for number, (module, index) in enumerate(modules)
         ]
+        self._stored = [parameter for parameter, _ in owners.values()]
         self._hooks: list[RemovableHandle] = []
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -110,8 +111,10 @@ class HyperConv:
 
     def attach(self) -> None:
         """Parametrize the generated weights; the network's own stay inside, without gradient."""
-        for number, site in enumerate(self._sites):
-            site.attach(self._hypernetwork, owns=number == 0)
+        for site in self._sites:
+            site.attach()
+        for parameter in self._stored:
+            parameter.requires_grad_(False)
         self._hooks = [
             self.model.register_forward_pre_hook(self._hypernetwork.hold, prepend=True),
             self.model.register_forward_hook(self._hypernetwork.release, always_call=True),
@@ -124,12 +127,14 @@ class HyperConv:
         self._hooks = []
         for site in self._sites:
             site.detach()
+        for parameter in self._stored:
+            parameter.requires_grad_(True)
 
     @torch.no_grad()
     def write(self) -> None:
         """Store the generated weights in the network's own parameters."""
-        for site in self._sites:
-            site.parameter.copy_(self._hypernetwork.weight(site.index))
+        for index, parameter in enumerate(self._stored):
+            parameter.copy_(self._hypernetwork.weight(index))
 
 
 def driven_units(
@@ -149,35 +154,6 @@ def driven_units(
         SearchError: If a weight is already parametrized.
     """
     return _driven(_owners(model, graph, graph.free if searched is None else searched), graph)
-
-
-class _Site:
-    """One module whose weight is generated, and how its parameter sat in it before."""
-
-    def __init__(self, module: nn.Module, index: int) -> None:
-        self.module = module
-        self.index = index
-        self.parameter: nn.Parameter = module.weight  # type: ignore[assignment]
-        self._order = list(module._parameters)
-
-    def attach(self, hypernetwork: Hypernetwork, *, owns: bool) -> None:
-        parametrization = Generated(hypernetwork, self.index, owns=owns)
-        # Unsafe skips a check that would generate every weight once more.
-        parametrize.register_parametrization(self.module, "weight", parametrization, unsafe=True)
-        self.parameter.requires_grad_(False)
-
-    def detach(self) -> None:
-        parametrized = type(self.module)
-        weight = vars(parametrized)["weight"]
-        parametrize.remove_parametrizations(self.module, "weight", leave_parametrized=False)
-        # Copies made since (an average of the weights) have the same class, and still need it.
-        if type(self.module) is not parametrized:
-            parametrized.weight = weight  # type: ignore[attr-defined]
-        parameters = self.module._parameters
-        parameters["weight"] = self.parameter
-        for name in self._order:
-            parameters[name] = parameters.pop(name)
-        self.parameter.requires_grad_(True)
 
 
 _Owners: TypeAlias = dict[str, tuple[nn.Parameter, list[nn.Module]]]

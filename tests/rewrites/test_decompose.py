@@ -160,6 +160,21 @@ def test_a_network_without_weights_gets_the_same_shapes() -> None:
         assert all(p.is_meta for p in bare.parameters())
 
 
+class Scaled(nn.Conv2d):
+    """Draws its weights in its own way, and computes what a convolution computes."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        nn.init.normal_(self.weight)
+
+
+class Standardised(nn.Conv2d):
+    """Computes with other weights than it stores."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+
 class Odd(nn.Module):
     """Everything that cannot be decomposed."""
 
@@ -170,6 +185,7 @@ class Odd(nn.Module):
         self.linear = nn.Linear(4, 4)
         self.first, self.second = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
         self.second.weight = self.first.weight
+        self.standardised = Standardised(4, 4, 3)
         self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3))
 
 
@@ -180,6 +196,7 @@ class Odd(nn.Module):
         ("transposed", "ConvTranspose2d.*not an ordinary convolution"),
         ("linear", "Linear.*not an ordinary convolution"),
         ("first", "shares its weight"),
+        ("standardised", "Standardised.*not an ordinary convolution"),
         ("normed", "ParametrizedConv2d.*not an ordinary convolution"),
     ],
 )
@@ -187,6 +204,14 @@ def test_what_cannot_be_decomposed_is_refused_with_the_reason(path: str, reason:
     """Each reason names the module; a glob leaves out what is no convolution."""
     with pytest.raises(ww.errors.ConfigError, match=rf"`{path}`: .*{reason}"):
         Decompose([path]).apply(Odd(), IMAGE)
+
+
+def test_a_convolution_of_the_users_own_class_is_one_if_it_computes_as_one() -> None:
+    """Only its constructor differs: its parts are plain convolutions, and nothing changes."""
+    net = nn.Sequential(Scaled(3, 6, 3), nn.ReLU())
+    two = Decompose("0", Kind.SVD).apply(net, IMAGE)
+    assert [type(part) for part in two[0]] == [nn.Conv2d, nn.Conv2d]
+    torch.testing.assert_close(two(IMAGE), net(IMAGE))
 
 
 def test_names_and_ranks_that_mean_nothing_are_refused() -> None:

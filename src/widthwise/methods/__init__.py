@@ -9,6 +9,7 @@ from widthwise.methods.dhp import DhpSettings, dhp
 from widthwise.methods.hinge import HingeSettings, hinge
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
 from widthwise.methods.rewrite import RewriteSettings
+from widthwise.methods.slimming import SlimmingSettings, slimming
 
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
     {
@@ -16,6 +17,7 @@ METHODS: Mapping[str, type[Any]] = MappingProxyType(
         "hinge": HingeSettings,
         "lw_dna": LwDnaSettings,
         "rewrite": RewriteSettings,
+        "slimming": SlimmingSettings,
     }
 )
 """The settings of every method, by the name that recipes choose it by."""
@@ -29,7 +31,9 @@ __all__ = [
     "LwDnaSettings",
     "Method",
     "RewriteSettings",
+    "SlimmingSettings",
     "dhp",
     "hinge",
     "lw_dna",
+    "slimming",
 ]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from torch import nn
 
 from widthwise.arguments import network_in
-from widthwise.cost import Budget, budgets_of
-from widthwise.errors import SearchError
-from widthwise.graph import trace
+from widthwise.cost import Budget
+from widthwise.graph import ChannelGraph
 from widthwise.methods.base import Bench, Found
+from widthwise.methods.searching import attached, decided
 from widthwise.rewrites import Rewrite
 from widthwise.search.handles import Latents
 from widthwise.search.limits import Limits
@@ -47,40 +48,30 @@ class DhpSettings:
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
-    def attach(
+    def handle(
         self,
+        graph: ChannelGraph,
         model: nn.Module,
-        example_inputs: Any,
         *,
-        budget: Budget | Sequence[Budget],
+        budgets: Sequence[Budget],
         limits: Limits,
+        seed: int | None,
         prox: Prox | None = None,
-        seed: int = 1,
-    ) -> Search:
-        """Attach the search to a network.
+    ) -> Latents:
+        """Make the latents; see `Searching`.
 
         Args:
-            model: Changed in place; see `dhp`.
-            example_inputs: What the network is called with.
-            budget: What the result may cost at most; a list for several.
+            graph: Trace of ``model``.
+            model: The network; not changed.
+            budgets: Not looked at: the search compares with them.
             limits: What no plan may go below.
+            seed: Seed of latents and hypernetwork; 1 by default.
             prox: What shrinks the latents; soft thresholding by default.
-            seed: Seed of latents and hypernetwork.
 
         Returns:
-            The search, attached.
+            The handle.
         """
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            raise SearchError(
-                "The search was to be attached to a network that `DistributedDataParallel` has "
-                "wrapped already.\n"
-                "Why: it would wait for gradients of weights that the search computes now.\n"
-                "Hint: attach the search first: `search = ww.methods.dhp(model, ...)`, then "
-                "`DistributedDataParallel(model)`."
-            )
-        model = network_in(model, LINE)
-        graph = trace(model, example_inputs)
-        latents = Latents(
+        return Latents(
             graph,
             model,
             limits=limits,
@@ -88,28 +79,12 @@ class DhpSettings:
             prune_threshold=self.prune_threshold,
             embedding_dim=self.embedding_dim,
             prox=prox,
-            seed=seed,
-        )
-        return Search(
-            graph,
-            handle=latents,
-            budgets=budgets_of(budget),
-            limits=limits,
-            stop_limit=self.stop_limit,
-            check_every=self.check_every,
-            method=self.name,
-            seed=seed,
+            seed=1 if seed is None else seed,
         )
 
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
         """Search while the network trains, then cut; see `Method`."""
-
-        def attach(network: nn.Module) -> Search:
-            return self.attach(network, bench.example, budget=budget, limits=limits, seed=seed)
-
-        search, optimizer = bench.train(bench.network(), attach)
-        small, plan = search.finish(optimizer)
-        return Found(network=small, plan=plan, optimizer=optimizer)
+        return decided(self, bench, budget=budget, limits=limits, seed=seed)
 
 
 def dhp(
@@ -208,8 +183,14 @@ def dhp(
         embedding_dim=embedding_dim,
     )
     _warn_of_loss(network_in(model, LINE))
-    return settings.attach(
-        model, example_inputs, budget=budget, limits=limits, prox=prox, seed=seed
+    return attached(
+        settings,
+        model,
+        example_inputs,
+        budget=budget,
+        limits=limits,
+        seed=seed,
+        handle=partial(settings.handle, prox=prox),
     )
 
 

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from widthwise.arguments import network_in
 from widthwise.cost import Budget, budgets_of
-from widthwise.graph import trace
 from widthwise.methods.base import Bench, Found
+from widthwise.methods.searching import found_by, traced
 from widthwise.rewrites import Rewrite
 from widthwise.rewrites.convolutions import plain_convolutions, replaceable
 from widthwise.rewrites.modules import matching_modules
@@ -28,9 +27,6 @@ from widthwise.search.prox import (
     SoftThreshold,
 )
 from widthwise.search.search import Search
-
-LINE = "ww.methods.hinge(model, example_inputs, budget=ww.Macs(0.5))"
-"""How a search is attached, for errors."""
 
 
 class Penalty(Enum):
@@ -110,8 +106,7 @@ class HingeSettings:
         Returns:
             The search, attached.
         """
-        model = network_in(model, LINE)
-        graph = trace(model, example_inputs)
+        model, graph = traced(model, example_inputs, method=self.name)
         handle = Attached(
             graph,
             model,
@@ -135,6 +130,7 @@ class HingeSettings:
             stop_limit=self.stop_limit,
             check_every=self.check_every,
             method=self.name,
+            before=handle.rewrites,
             full=graph,
         )
 
@@ -144,9 +140,7 @@ class HingeSettings:
         def attach(network: nn.Module) -> Search:
             return self.attach(network, bench.example, budget=budget, limits=limits)
 
-        search, optimizer = bench.train(bench.network(), attach)
-        small, plan = search.finish(optimizer)
-        return Found(network=small, plan=plan, optimizer=optimizer)
+        return found_by(bench, attach)
 
     def _chosen(self, model: nn.Module) -> list[str]:
         if self.layers is None:
@@ -215,8 +209,7 @@ def hinge(
             in sum, and once more at a quarter; 0 never does.
         lr_ratio: Learning rate of the matrices, in units of that of the optimizer.
         adjusted: Bring the steps of all matrices together by the norms of their gradients.
-        layers: Paths or globs of convolutions; all ordinary ones by default. Those with kernels of
-            size 1 are not decomposed.
+        layers: Paths or globs of convolutions; all ordinary ones by default.
         min_width: Channels that every axis keeps at least, and filters of a decomposed layer.
         min_keep: Fraction of its units that every axis keeps at least, and of its rank every layer;
             or one per name or glob of axes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,10 +43,62 @@ class Generated(nn.Module):
         """What computes the weight."""
         return self._source[0]
 
+
+class GateVector(nn.Module):
+    """Numbers that parts of a network are multiplied by, all ones at first.
+
+    Args:
+        count: How many.
+        device: Where they live.
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        super().__init__()
+        self.gates = nn.Parameter(torch.ones(count, device=device))
+        # Beside the parameter, so that a checkpoint of the network holds them too.
+        self.register_buffer("held", torch.ones(count, device=device))
+        self.register_buffer("velocity", torch.zeros(count, device=device))
+
+    held: Tensor
+    """Their values before the step of the optimizer."""
+    velocity: Tensor
+    """Their momentum."""
+
+
+class Gated(nn.Module):
+    """The parametrization of one tensor: every index of a dim is multiplied by its gate.
+
+    Args:
+        source: Holds the gates; shared by all gated tensors.
+        numbers: The gate of every index, int64.
+        dim: Along which.
+        owns: Whether the source is registered here; in exactly one place of the network.
+    """
+
+    def __init__(self, source: GateVector, numbers: Tensor, dim: int, *, owns: bool) -> None:
+        super().__init__()
+        if owns:
+            self.gate_vector = source
+        # In a tuple, so that it is not registered as a submodule of every layer.
+        self._source = (source,)
+        self.register_buffer("_numbers", numbers, persistent=False)
+        self._dim = dim
+
+    _numbers: Tensor
+
+    def forward(self, original: Tensor) -> Tensor:
+        gates = self._source[0].gates[self._numbers].to(original.dtype)
+        shape = [1] * original.dim()
+        shape[self._dim] = -1
+        return original * gates.view(shape)
+
     @property
-    def index(self) -> int:
-        """Which of the weights of the source this is."""
-        return self._index
+    def source(self) -> GateVector:
+        """What holds the gates."""
+        return self._source[0]
+
+
+_BySearch = Generated | Gated
 
 
 @torch.no_grad()
@@ -60,17 +112,19 @@ def without_search(model: nn.Module) -> nn.Module:
     Returns:
         A copy without the search; the very same network if no search is attached.
     """
-    found = {path: made_by for path, each in walk(model) if (made_by := _generated(each))}
+    found = {path: made_by for path, each in walk(model) if (made_by := _by_search(each))}
     if not found:
         return model
     # Layers that share a weight share it afterwards.
-    weights = {
-        (id(made_by.source), made_by.index): nn.Parameter(made_by.source.weight(made_by.index))
-        for made_by in found.values()
-    }
+    computed: dict[int, nn.Parameter] = {}
+    for path, made_by in found.items():
+        for name, each in made_by.items():
+            stored = _stored(model.get_submodule(path), name)
+            computed.setdefault(id(stored), nn.Parameter(each(stored)))
     plain = copy_module(model, lambda _, tensor: tensor.detach().clone())
-    copied = (_generated(plain.get_submodule(path)) for path in found)
-    sources = {id(made_by.source) for made_by in copied if made_by is not None}
+    sources = {
+        id(each.source) for path in found for each in _by_search(plain.get_submodule(path)).values()
+    }
     for _, module in walk(plain):
         for table in (module._forward_pre_hooks, module._forward_hooks):
             for key, hook in list(table.items()):
@@ -83,14 +137,20 @@ def without_search(model: nn.Module) -> nn.Module:
         layer.__class__ = type(layer).__bases__[0]
         rest = dict(layer._parameters)
         layer._parameters.clear()
-        layer.register_parameter("weight", weights[id(made_by.source), made_by.index])
+        for name in made_by:
+            stored = _stored(model.get_submodule(path), name)
+            layer.register_parameter(name, computed[id(stored)])
         layer._parameters.update(rest)
     return plain
 
 
-def _generated(module: nn.Module) -> Generated | None:
-    """Return the parametrization of a weight by a search, if it has one."""
-    made_by = module._modules.get("parametrizations")
-    lists = getattr(made_by, "_modules", {})
-    first = next(iter(lists.get("weight") or ()), None)
-    return first if isinstance(first, Generated) else None
+def _by_search(module: nn.Module) -> dict[str, _BySearch]:
+    """Return the parametrizations of a module that a search has made, by the tensor's name."""
+    lists = getattr(module._modules.get("parametrizations"), "_modules", {})
+    first = {name: next(iter(each or ()), None) for name, each in lists.items()}
+    return {name: each for name, each in first.items() if isinstance(each, _BySearch)}
+
+
+def _stored(module: nn.Module, name: str) -> Tensor:
+    """Return what is stored in the place of a computed tensor."""
+    return cast(Tensor, cast(nn.ModuleDict, module.parametrizations)[name].original)

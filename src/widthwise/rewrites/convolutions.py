@@ -102,7 +102,7 @@ def two_for(
         Both, without drawing random numbers.
     """
     # Made without values, for they are known, and drawing some would move the random state.
-    kind: Any = type(layer)
+    kind: Any = _kind(layer)
     first = kind(
         groups * filters.shape[1],
         len(filters),
@@ -124,9 +124,22 @@ def two_for(
     return first, last
 
 
+def _kind(layer: nn.Module) -> type[Convolution] | None:
+    """Return the class of convolutions that a layer computes as; None if it does something else.
+
+    A class of the user's own that only draws other initial weights is an ordinary convolution.
+    """
+    own: Any = type(layer)
+    for kind in _CONVOLUTIONS:
+        if isinstance(layer, kind) and "weight" in layer._parameters:
+            same = own.forward is kind.forward and own._conv_forward is kind._conv_forward
+            return kind if same else None
+    return None
+
+
 def _reason(model: nn.Module, layer: nn.Module, parts_of: int) -> str | None:
     """Return why a module cannot be put together anew; None if it can."""
-    if type(layer) not in _CONVOLUTIONS:
+    if _kind(layer) is None:
         return f"a `{type(layer).__name__}` is not an ordinary convolution."
     assert isinstance(layer, _CONVOLUTIONS)
     if layer.groups > 1:

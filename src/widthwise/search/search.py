@@ -188,7 +188,7 @@ class Search:
             budgets=self._budgets,
             method=self._method,
             seed=self._seed,
-            before=(*self._before, *ground.before),
+            before=ground.before,
             full_cost=costs_of(self._full),
         )
         self._handle.detach()
@@ -283,7 +283,7 @@ class Search:
         handle = self._handle
         ground: Ground | None = Ground(
             graph=self._graph,
-            before=handle.rewrites,
+            before=self._before,
             limits=self._limits,
             importance=handle.importance(),
             alive=handle.alive(),

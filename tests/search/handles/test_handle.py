@@ -33,8 +33,6 @@ class Scaled(nn.Module):
 class Gates:
     """A gate per channel of one layer, closed a little more by every step."""
 
-    rewrites = ()
-
     def __init__(self, graph: ww.ChannelGraph, model: nn.Sequential) -> None:
         self.model, self.graph = model, graph
         self.layer = model[0]

@@ -22,13 +22,15 @@ from torch.optim import Optimizer
 
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.network.generated import Generated
 from widthwise.rewrites import Rewrite
 from widthwise.search.handles.base import Ground
+from widthwise.search.handles.checks import learning_rates, require_finite, require_non_negative
 from widthwise.search.handles.decomposed import Decomposed, Variant
 from widthwise.search.handles.floors import Floors
 from widthwise.search.handles.group_norms import GroupNorms, Groups
 from widthwise.search.handles.matrices import Matrices, Start
-from widthwise.search.handles.sites import Site
+from widthwise.search.handles.site import Site
 from widthwise.search.limits import Limits
 from widthwise.search.prox import Prox, SoftThreshold
 
@@ -47,7 +49,7 @@ class Attached:
         graph: Trace of ``model``.
         model: The network. Changed by `attach` only.
         layers: Paths of ordinary convolutions.
-        groups: What is pulled to zero. Layers with kernels of size 1 are not decomposed.
+        groups: What is pulled to zero.
         start: What filters and matrices start from.
         limits: What no plan may go below, in terms of the axes of ``graph``; see `limits` for those
             of the decomposed network.
@@ -82,30 +84,26 @@ class Attached:
         lr_ratio: float = 1.0,
         adjusted: bool = False,
     ) -> None:
-        _require(sparsity=sparsity, threshold=threshold, annealing=annealing)
+        require_non_negative(sparsity=sparsity, threshold=threshold, annealing=annealing)
         if not (math.isfinite(lr_ratio) and lr_ratio > 0):
             raise ConfigError(f"`lr_ratio` must be a finite number above 0, got {lr_ratio!r}.")
         self.model, self._groups, self._layers = model, groups, tuple(layers)
-        self._sites = [Site(model.get_submodule(path), i) for i, path in enumerate(layers)]
-        weights = [site.parameter for site in self._sites]
-        _require_values(model, weights)
-        ranked = (
-            []
-            if groups is Groups.columns
-            else [
-                path
-                for path, weight in zip(layers, weights, strict=True)
-                if weight[0, 0].numel() > 1
-            ]
-        )
+        modules = [model.get_submodule(path) for path in layers]
+        weights = [module.get_parameter("weight") for module in modules]
+        _require_layers(model, weights)
+        ranked = () if groups is Groups.columns else self._layers
         self._variants = Decomposed(model, graph, ranked)
         self._matrices = Matrices(weights, start)
+        self._stored = weights
+        self._sites = [
+            Site(module, {"weight": Generated(self._matrices, number, owns=number == 0)})
+            for number, module in enumerate(modules)
+        ]
         self._sparsity, self._threshold, self._own_limits = sparsity, threshold, limits
         self._prox = SoftThreshold() if prox is None else prox
         self._annealing, self._lr_ratio, self._adjusted = annealing, lr_ratio, adjusted
         full = self._variants.full
         self._norms = GroupNorms(full, self._layers, groups)
-        self.rewrites: tuple[Rewrite, ...] = full.before
         self.driven = self._norms.driven
         self.limits = self._variants.limits(full, limits)
         driven = self.limits.only(full.graph, self.driven)
@@ -115,6 +113,11 @@ class Attached:
             float(norms[axis.units].mean()) if balanced else 1.0 for axis in self._axes
         ]
         self._matrices.penalty.fill_(self._penalty(norms))
+
+    @property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """What makes the network of `graph` of the one that is searched."""
+        return self._variants.full.before
 
     @property
     def graph(self) -> ChannelGraph:
@@ -128,19 +131,23 @@ class Attached:
 
     def attach(self) -> None:
         """See `Handle`."""
-        for number, site in enumerate(self._sites):
-            site.attach(self._matrices, owns=number == 0)
+        for site in self._sites:
+            site.attach()
+        for weight in self._stored:
+            weight.requires_grad_(False)
 
     def detach(self) -> None:
         """See `Handle`."""
         for site in self._sites:
             site.detach()
+        for weight in self._stored:
+            weight.requires_grad_(True)
 
     @torch.no_grad()
     def write(self) -> None:
         """Store the products of filters and matrices; see `Handle`."""
-        for site in self._sites:
-            site.parameter.copy_(self._matrices.weight(site.index))
+        for number, weight in enumerate(self._stored):
+            weight.copy_(self._matrices.weight(number))
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Filters and matrices."""
@@ -156,7 +163,8 @@ class Attached:
         Raises:
             SearchError: If the optimizer lacks parameters of this handle, or training has diverged.
         """
-        lr = self._lr(optimizer) * self._lr_ratio
+        rates = learning_rates(optimizer, self.parameters(), "attached matrices")
+        lr = rates[self._matrices.mix[0]] * self._lr_ratio
         self._matrices.take_step(self._lr_ratio, adjusted=self._adjusted)
         distance = self._sparsity * lr * self._annealed()
         for groups in (Groups.rows, Groups.columns):
@@ -192,13 +200,7 @@ class Attached:
     def _ground(self, variant: Variant) -> Ground:
         groups = GroupNorms(variant, self._layers, self._groups)
         norms = groups.of([m.detach() for m in self.matrices], in_order=True)
-        if not bool(torch.isfinite(norms).all()):
-            raise SearchError(
-                "The attached matrices are no longer finite.\n"
-                "Why: training has diverged.\n"
-                "Hint: lower the learning rate, clip gradients, or warm up; then resume from a "
-                "checkpoint made before. `search.abandon()` gives the network back as it was."
-            )
+        require_finite(norms, "attached matrices")
         limits = self._variants.limits(variant, self._own_limits).only(variant.graph, groups.driven)
         return Ground(
             graph=variant.graph,
@@ -218,34 +220,10 @@ class Attached:
         left = float(self._penalty(norms) / self._matrices.penalty)
         return float(self._annealing ** -sum(left <= share for share in _STAGES))
 
-    def _lr(self, optimizer: Optimizer) -> float:
-        lr = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-        strangers = sum(id(parameter) not in lr for parameter in self.parameters())
-        if not strangers:
-            return float(lr[id(self.matrices[0])])
-        raise SearchError(
-            f"The {type(optimizer).__name__} optimizer lacks {strangers} of the parameters that "
-            "the search added.\n"
-            "Why: an optimizer made before the search was attached, or from a part of the network, "
-            "does not know them, so they would never be trained.\n"
-            "Hint: create the optimizer after the search, from `model.parameters()`."
-        )
 
-
-def _require(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"`{name}` must be a finite number of at least 0, got {value!r}.")
-
-
-def _require_values(model: nn.Module, weights: Sequence[Tensor]) -> None:
+def _require_layers(model: nn.Module, weights: Sequence[Tensor]) -> None:
     if not weights:
         raise SearchError(
             f"`{type(model).__name__}` has no convolution that a matrix could be attached to.\n"
             "Why: those with groups, shared weights, hooks or parametrized weights are left alone."
-        )
-    if any(weight.is_meta for weight in weights):
-        raise SearchError(
-            "Weights of this network are on the meta device, so it cannot be trained.\n"
-            "Hint: build the network with real weights."
         )

@@ -21,7 +21,7 @@ class Ground:
 
     Attributes:
         graph: Its trace.
-        before: What makes it of the network that is searched; nothing if it is that one.
+        before: What makes it of the user's own network, for the plan.
         limits: What no plan of it may go below; axes that the handle says nothing about excluded.
         importance: Low goes first. Float64, shape ``[units]``.
         alive: Which units a cut at this moment would keep, floors respected. Bool, ``[units]``.
@@ -45,8 +45,6 @@ class Handle(Protocol):
     """The network, attached to or not."""
     driven: np.ndarray
     """Bool, shape ``[units]``: units it can say something about. The axes of others stay whole."""
-    rewrites: tuple[Rewrite, ...]
-    """What makes the network that was traced from the one that is searched; mostly nothing."""
 
     def attach(self) -> None:
         """Take hold of the network's weights, by `torch.nn.utils.parametrize`."""

@@ -26,8 +26,9 @@ from torch.utils.hooks import RemovableHandle
 from widthwise.errors import SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.network.copying import named_tensors
+from widthwise.network.generated import Generated
 from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork
-from widthwise.search.handles.sites import Site
+from widthwise.search.handles.site import Site
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -96,11 +97,12 @@ class HyperConv:
             self._hypernetwork.requires_grad_(False)
             self.latents.requires_grad_(True)
         self.driven = _driven(owners, graph)
+        modules = [(m, i) for i, (_, holders) in enumerate(owners.values()) for m in holders]
         self._sites = [
-            Site(module, index)
-            for index, (_, holders) in enumerate(owners.values())
-            for module in holders
+            Site(module, {"weight": Generated(self._hypernetwork, index, owns=number == 0)})
+            for number, (module, index) in enumerate(modules)
         ]
+        self._stored = [parameter for parameter, _ in owners.values()]
         self._hooks: list[RemovableHandle] = []
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -109,8 +111,10 @@ class HyperConv:
 
     def attach(self) -> None:
         """Parametrize the generated weights; the network's own stay inside, without gradient."""
-        for number, site in enumerate(self._sites):
-            site.attach(self._hypernetwork, owns=number == 0)
+        for site in self._sites:
+            site.attach()
+        for parameter in self._stored:
+            parameter.requires_grad_(False)
         self._hooks = [
             self.model.register_forward_pre_hook(self._hypernetwork.hold, prepend=True),
             self.model.register_forward_hook(self._hypernetwork.release, always_call=True),
@@ -123,12 +127,14 @@ class HyperConv:
         self._hooks = []
         for site in self._sites:
             site.detach()
+        for parameter in self._stored:
+            parameter.requires_grad_(True)
 
     @torch.no_grad()
     def write(self) -> None:
         """Store the generated weights in the network's own parameters."""
-        for site in self._sites:
-            site.parameter.copy_(self._hypernetwork.weight(site.index))
+        for index, parameter in enumerate(self._stored):
+            parameter.copy_(self._hypernetwork.weight(index))
 
 
 def driven_units(

@@ -5,7 +5,6 @@ Li et al., "DHP: Differentiable Meta Pruning via HyperNetworks" (ECCV 2020, arXi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,10 +12,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
-from widthwise.rewrites import Rewrite
 from widthwise.search.handles.base import Ground
+from widthwise.search.handles.checks import (
+    learning_rates,
+    require_finite,
+    require_non_negative,
+)
 from widthwise.search.handles.floors import Floors
 from widthwise.search.handles.hyper_conv import HyperConv
 from widthwise.search.limits import Limits
@@ -45,8 +47,6 @@ class Latents:
             weights differ in device or dtype.
     """
 
-    rewrites: tuple[Rewrite, ...] = ()
-
     def __init__(
         self,
         graph: ChannelGraph,
@@ -59,9 +59,7 @@ class Latents:
         prox: Prox | None = None,
         seed: int = 1,
     ) -> None:
-        for name, value in (("sparsity", sparsity), ("prune_threshold", prune_threshold)):
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"`{name}` must be a finite number of at least 0, got {value!r}.")
+        require_non_negative(sparsity=sparsity, prune_threshold=prune_threshold)
         searched = np.zeros(graph.unit_count, dtype=bool)
         for axis in limits.axes(graph):
             searched[axis.units] = True
@@ -107,14 +105,15 @@ class Latents:
         Raises:
             SearchError: If the optimizer lacks parameters of this handle, or training has diverged.
         """
-        distance = self._sparsity * self._lr(optimizer)
         latents = self.latents
+        rates = learning_rates(optimizer, self.parameters(), "latents")
+        distance = self._sparsity * rates[latents]
         moved = self._prox(latents, distance, self._floors.axis_of_unit(latents.device))
         active = self._floors.shrinking(latents, self._prune_threshold)
         latents.copy_(torch.where(active, moved, latents))
         # Reading a value makes an accelerator wait for it; the CPU has nothing to wait for.
         if latents.device.type == "cpu":
-            self._require_finite()
+            require_finite(self.latents, "latents")
 
     def importance(self) -> np.ndarray:
         """Score every unit by the magnitude of its latent.
@@ -125,7 +124,7 @@ class Latents:
         Raises:
             SearchError: If training has diverged.
         """
-        self._require_finite()
+        require_finite(self.latents, "latents")
         return self.latents.detach().abs().cpu().double().numpy()
 
     def alive(self) -> np.ndarray:
@@ -137,30 +136,8 @@ class Latents:
         Raises:
             SearchError: If training has diverged.
         """
-        self._require_finite()
+        require_finite(self.latents, "latents")
         return self._floors.kept(self.latents, self._prune_threshold)
 
     def better_ground(self, ground: Ground, kept: np.ndarray) -> None:
         """See `Handle`: the network that was traced is the one to cut."""
-
-    def _lr(self, optimizer: Optimizer) -> float:
-        lr = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-        strangers = sum(id(parameter) not in lr for parameter in self.parameters())
-        if not strangers:
-            return float(lr[id(self.latents)])
-        raise SearchError(
-            f"The {type(optimizer).__name__} optimizer does not hold the latents of this search: "
-            f"it lacks {strangers} of the parameters that the search added.\n"
-            "Why: an optimizer made before the search was attached, or from a part of the network, "
-            "does not know them, so they would never be trained.\n"
-            "Hint: create the optimizer after the search, from `model.parameters()`."
-        )
-
-    def _require_finite(self) -> None:
-        if not bool(torch.isfinite(self.latents).all()):
-            raise SearchError(
-                "The latents are no longer finite.\n"
-                "Why: training has diverged; no width can be read from NaN or infinite latents.\n"
-                "Hint: lower the learning rate, clip gradients, or warm up; then resume from a "
-                "checkpoint made before. `search.abandon()` gives the network back as it was."
-            )

@@ -329,7 +329,7 @@ def test_a_recipe_decides_with_what_the_bench_lends() -> None:
         def build(self) -> nn.Module:
             return Mixed(start=0.5)
 
-        def batch(self) -> tuple[Tensor, Tensor]:
+        def batch(self, number: int = 0) -> tuple[Tensor, Tensor]:
             return IMAGES, LABELS
 
         def train(self, network, attach):

@@ -118,7 +118,9 @@ def everything(model: nn.Module) -> list[Any]:
 
 def test_every_method_that_trains_is_tested_here() -> None:
     """A method of the frame that is not in the table would go without these tests."""
-    assert set(SEARCHES) == {name for name, settings in METHODS.items() if settings.trains}
+    in_the_end = {"one_shot", "random_search"}  # They decide when training is over.
+    trained = {name for name, settings in METHODS.items() if settings.trains}
+    assert set(SEARCHES) == trained - in_the_end
 
 
 # ------------------------------------------------------------------ the end

@@ -8,6 +8,8 @@ from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
 from widthwise.methods.hinge import HingeSettings, hinge
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
+from widthwise.methods.one_shot import OneShotSettings
+from widthwise.methods.random_search import RandomSearchSettings, random_search
 from widthwise.methods.rewrite import RewriteSettings
 from widthwise.methods.slimming import SlimmingSettings, slimming
 
@@ -16,6 +18,8 @@ METHODS: Mapping[str, type[Any]] = MappingProxyType(
         "dhp": DhpSettings,
         "hinge": HingeSettings,
         "lw_dna": LwDnaSettings,
+        "one_shot": OneShotSettings,
+        "random_search": RandomSearchSettings,
         "rewrite": RewriteSettings,
         "slimming": SlimmingSettings,
     }
@@ -30,10 +34,13 @@ __all__ = [
     "HingeSettings",
     "LwDnaSettings",
     "Method",
+    "OneShotSettings",
+    "RandomSearchSettings",
     "RewriteSettings",
     "SlimmingSettings",
     "dhp",
     "hinge",
     "lw_dna",
+    "random_search",
     "slimming",
 ]

@@ -32,8 +32,12 @@ class Bench(Protocol):
         """Build the user's own network with whatever weights the generator gives."""
         ...
 
-    def batch(self) -> tuple[Any, Any]:
-        """Return one training batch, ``(inputs, target)``, as the network is trained on it."""
+    def batch(self, number: int = 0) -> tuple[Any, Any]:
+        """Return a training batch, ``(inputs, target)``, as the network is trained on it.
+
+        Args:
+            number: Another one for each; the same at every call.
+        """
         ...
 
     def train(

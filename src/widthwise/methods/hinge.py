@@ -80,6 +80,8 @@ class HingeSettings:
     """Learning rate of the matrices, in units of that of everything else. Published: 100."""
     adjusted: bool = False
     """Bring the steps of all matrices together by the norms of their gradients."""
+    warm_up: int = 0
+    """Steps at the start in which nothing is shrunk: a fresh network trains first."""
     layers: tuple[str, ...] | None = None
     """Paths or globs of convolutions to attach matrices to; all ordinary ones by default."""
 
@@ -121,6 +123,7 @@ class HingeSettings:
             annealing=self.annealing,
             lr_ratio=self.lr_ratio,
             adjusted=self.adjusted,
+            warm_up=self.warm_up,
         )
         return Search(
             handle.graph,
@@ -165,6 +168,7 @@ def hinge(
     annealing: float = 0.0,
     lr_ratio: float = 1.0,
     adjusted: bool = False,
+    warm_up: int = 0,
     layers: Sequence[str] | None = None,
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.2,
@@ -209,6 +213,7 @@ def hinge(
             in sum, and once more at a quarter; 0 never does.
         lr_ratio: Learning rate of the matrices, in units of that of the optimizer.
         adjusted: Bring the steps of all matrices together by the norms of their gradients.
+        warm_up: Steps at the start in which nothing is shrunk, for a network that is not trained.
         layers: Paths or globs of convolutions; all ordinary ones by default.
         min_width: Channels that every axis keeps at least, and filters of a decomposed layer.
         min_keep: Fraction of its units that every axis keeps at least, and of its rank every layer;
@@ -247,6 +252,7 @@ def hinge(
         annealing=annealing,
         lr_ratio=lr_ratio,
         adjusted=adjusted,
+        warm_up=warm_up,
         layers=None if layers is None else tuple(layers),
     )
     limits = Limits(

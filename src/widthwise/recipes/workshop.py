@@ -155,9 +155,9 @@ class SearchBench:
         """Build the user's own network with whatever weights the generator gives."""
         return self._setting.build()
 
-    def batch(self) -> tuple[Any, Any]:
-        """Return one training batch; the same at every call."""
-        return self._workshop.task.batch(self._workshop.recipe.seed)
+    def batch(self, number: int = 0) -> tuple[Any, Any]:
+        """Return a training batch; the same one for a number at every call."""
+        return self._workshop.task.batch(self._workshop.recipe.seed + number)
 
     def train(
         self, network: nn.Module, attach: Callable[[nn.Module], Search]

@@ -192,6 +192,26 @@ def test_a_step_is_the_prox_of_the_norms(groups: Groups, prox: Prox | None) -> N
     torch.testing.assert_close(angle[alive], torch.ones(int(alive.sum())), rtol=1e-4, atol=1e-4)
 
 
+def test_nothing_is_shrunk_while_a_network_warms_up() -> None:
+    """The steps are counted in the state of the network, so that a resumed search counts on."""
+    model = net()
+    handle = attached(model, layers=("wide",), groups=Groups.rows, sparsity=0.1, warm_up=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    norms = [handle.matrices[0].norm().item()]
+    for _ in range(3):
+        handle.step(optimizer)
+        norms.append(handle.matrices[0].norm().item())
+    assert norms[0] == pytest.approx(norms[2]) and norms[3] < 0.99 * norms[2]
+    resumed = net()
+    again = attached(resumed, layers=("wide",), groups=Groups.rows, sparsity=0.1, warm_up=4)
+    resumed.load_state_dict(model.state_dict())
+    before = again.matrices[0].norm().item()
+    again.step(torch.optim.SGD(resumed.parameters(), lr=1.0))
+    assert again.matrices[0].norm().item() == pytest.approx(before)
+    again.step(torch.optim.SGD(resumed.parameters(), lr=1.0))
+    assert again.matrices[0].norm().item() < 0.99 * before
+
+
 def test_balance_shrinks_in_proportion_to_the_start() -> None:
     """Two layers of other scales lose the same share of their mean norm."""
     model = net()

@@ -61,6 +61,7 @@ class Attached:
             of what they were in sum, and once more at a quarter.
         lr_ratio: Learning rate of the matrices, in units of that of the optimizer.
         adjusted: Whether matrices with large gradients take smaller steps, and others larger ones.
+        warm_up: Steps at the start in which nothing is shrunk.
 
     Raises:
         ConfigError: If a number is out of range, or a limit names no axis.
@@ -83,8 +84,11 @@ class Attached:
         annealing: float = 0.0,
         lr_ratio: float = 1.0,
         adjusted: bool = False,
+        warm_up: int = 0,
     ) -> None:
-        require_non_negative(sparsity=sparsity, threshold=threshold, annealing=annealing)
+        require_non_negative(
+            sparsity=sparsity, threshold=threshold, annealing=annealing, warm_up=warm_up
+        )
         if not (math.isfinite(lr_ratio) and lr_ratio > 0):
             raise ConfigError(f"`lr_ratio` must be a finite number above 0, got {lr_ratio!r}.")
         self.model, self._groups, self._layers = model, groups, tuple(layers)
@@ -102,6 +106,7 @@ class Attached:
         self._sparsity, self._threshold, self._own_limits = sparsity, threshold, limits
         self._prox = SoftThreshold() if prox is None else prox
         self._annealing, self._lr_ratio, self._adjusted = annealing, lr_ratio, adjusted
+        self._warm_up = warm_up
         full = self._variants.full
         self._norms = GroupNorms(full, self._layers, groups)
         self.driven = self._norms.driven
@@ -166,7 +171,8 @@ class Attached:
         rates = learning_rates(optimizer, self.parameters(), "attached matrices")
         lr = rates[self._matrices.mix[0]] * self._lr_ratio
         self._matrices.take_step(self._lr_ratio, adjusted=self._adjusted)
-        distance = self._sparsity * lr * self._annealed()
+        ready = int(self._matrices.steps) >= self._warm_up
+        distance = self._sparsity * lr * self._annealed() if ready else 0.0
         for groups in (Groups.rows, Groups.columns):
             if self._groups in (groups, Groups.both):
                 norms = self._norms.of(self.matrices)

@@ -36,6 +36,8 @@ class Matrices(nn.Module):
     """Sum of the norms at the start, a scalar."""
     ratios: Tensor
     """Running gradient norm of each matrix, in units of their geometric mean; zero before any."""
+    steps: Tensor
+    """Steps that were taken, a scalar."""
 
     def __init__(self, weights: Sequence[Tensor], start: Start) -> None:
         super().__init__()
@@ -46,6 +48,7 @@ class Matrices(nn.Module):
         device = weights[0].device
         self.register_buffer("penalty", torch.zeros((), device=device))
         self.register_buffer("ratios", torch.zeros(len(pairs), device=device))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=device))
         for number, (_, mix) in enumerate(pairs):
             self.register_buffer(f"before{number}", mix.clone())
 
@@ -84,6 +87,7 @@ class Matrices(nn.Module):
     @torch.no_grad()
     def remember(self) -> None:
         """Keep what the matrices are now: the next step starts there."""
+        self.steps.add_(1)
         for number, mix in enumerate(self.mix):
             self.get_buffer(f"before{number}").copy_(mix)
 

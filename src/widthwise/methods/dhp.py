@@ -70,19 +70,12 @@ class DhpSettings:
         Returns:
             The search, attached.
         """
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            raise SearchError(
-                "The search was to be attached to a network that `DistributedDataParallel` has "
-                "wrapped already.\n"
-                "Why: it would wait for gradients of weights that the search computes now.\n"
-                "Hint: attach the search first: `search = ww.methods.dhp(model, ...)`, then "
-                "`DistributedDataParallel(model)`."
-            )
-        model = network_in(model, LINE)
-        graph = trace(model, example_inputs)
+        inside = network_in(model, LINE)
+        _require_unwrapped(model)
+        graph = trace(inside, example_inputs)
         latents = Latents(
             graph,
-            model,
+            inside,
             limits=limits,
             sparsity=self.sparsity,
             prune_threshold=self.prune_threshold,
@@ -211,6 +204,19 @@ def dhp(
     return settings.attach(
         model, example_inputs, budget=budget, limits=limits, prox=prox, seed=seed
     )
+
+
+def _require_unwrapped(model: nn.Module) -> None:
+    """Refuse a network that distributed training has been told the parameters of."""
+    wrapper = nn.parallel.DistributedDataParallel
+    if any(isinstance(module, wrapper) for module in model.modules()):
+        raise SearchError(
+            "The search was to be attached to a network that `DistributedDataParallel` has "
+            "wrapped already.\n"
+            "Why: it would wait for gradients of weights that the search computes now.\n"
+            "Hint: attach the search first: `search = ww.methods.dhp(model, ...)`, then "
+            "`DistributedDataParallel(model)`."
+        )
 
 
 def _warn_of_loss(model: nn.Module) -> None:

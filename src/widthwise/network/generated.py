@@ -36,7 +36,8 @@ class Generated(nn.Module):
         self._index = index
 
     def forward(self, original: Tensor) -> Tensor:
-        return self._source[0].weight(self._index)
+        # A search in a network of half precision computes in full precision.
+        return self._source[0].weight(self._index).to(original.dtype)
 
     @property
     def source(self) -> Source:
@@ -65,8 +66,8 @@ def without_search(model: nn.Module) -> nn.Module:
         return model
     # Layers that share a weight share it afterwards.
     weights = {
-        (id(made_by.source), made_by.index): nn.Parameter(made_by.source.weight(made_by.index))
-        for made_by in found.values()
+        (id(made_by.source), made_by.index): nn.Parameter(model.get_submodule(path).weight)
+        for path, made_by in found.items()
     }
     plain = copy_module(model, lambda _, tensor: tensor.detach().clone())
     copied = (_generated(plain.get_submodule(path)) for path in found)

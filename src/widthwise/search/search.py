@@ -15,6 +15,7 @@ from typing import Any, Self, TypedDict, cast
 from torch import nn
 from torch.optim import Optimizer
 
+from widthwise.arguments import network_in
 from widthwise.cost import Budget, costs_of, full_cost, limit
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
@@ -175,10 +176,12 @@ class Search:
 
         Raises:
             SearchError: If the search is over, or if training has diverged.
+            ConfigError: If the network was sharded over processes since.
             PlanError: If the optimizer is not one of this network.
             ProofError: If the proof fails; the search goes on as if nothing had been asked.
         """
         self._require_running()
+        network_in(self.model, "search.finish()")
         self._handle.write()
         kept = select(
             self._graph, self._handle.importance(), self._budgets, self._limits, full=self._full
@@ -211,10 +214,12 @@ class Search:
 
         Raises:
             SearchError: If the search was finished.
+            ConfigError: If the network was sharded over processes since.
         """
         if self._over == "abandoned":
             return
         self._require_running()
+        network_in(self.model, "search.abandon()")
         self._handle.detach()
         assert self._snapshot is not None
         self._snapshot.restore()

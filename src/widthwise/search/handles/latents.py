@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.network.sharding import fill, whole
 from widthwise.search.handles.floors import Floors
 from widthwise.search.handles.hyper_conv import HyperConv
 from widthwise.search.limits import Limits
@@ -104,10 +105,10 @@ class Latents:
             SearchError: If the optimizer lacks parameters of this handle, or training has diverged.
         """
         distance = self._sparsity * self._lr(optimizer)
-        latents = self.latents
+        latents = whole(self.latents)
         moved = self._prox(latents, distance, self._floors.axis_of_unit(latents.device))
         active = self._floors.shrinking(latents, self._prune_threshold)
-        latents.copy_(torch.where(active, moved, latents))
+        fill(self.latents, torch.where(active, moved, latents))
         # Reading a value makes an accelerator wait for it; the CPU has nothing to wait for.
         if latents.device.type == "cpu":
             self._require_finite()
@@ -122,7 +123,7 @@ class Latents:
             SearchError: If training has diverged.
         """
         self._require_finite()
-        return self.latents.detach().abs().cpu().double().numpy()
+        return whole(self.latents).detach().abs().cpu().double().numpy()
 
     def alive(self) -> np.ndarray:
         """Tell whose latents are above the threshold, floors respected.
@@ -134,7 +135,7 @@ class Latents:
             SearchError: If training has diverged.
         """
         self._require_finite()
-        return self._floors.kept(self.latents, self._prune_threshold)
+        return self._floors.kept(whole(self.latents), self._prune_threshold)
 
     def _lr(self, optimizer: Optimizer) -> float:
         lr = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
@@ -150,7 +151,7 @@ class Latents:
         )
 
     def _require_finite(self) -> None:
-        if not bool(torch.isfinite(self.latents).all()):
+        if not bool(torch.isfinite(whole(self.latents)).all()):
             raise SearchError(
                 "The latents are no longer finite.\n"
                 "Why: training has diverged; no width can be read from NaN or infinite latents.\n"

@@ -133,10 +133,12 @@ def check_cut(situation: Situation) -> None:
         assert torch.equal(small.state_dict()[name], tensor), name
 
 
-def check_search(situation: Situation, tolerance: float = 1e-5) -> None:
+def check_search(
+    situation: Situation, tolerance: float = 1e-5, *, like: Situation = plain
+) -> None:
     """A search takes the steps that it takes in a plain loop, and ends within its budget."""
     program = situation(Net(), attach).run(4)
-    expected = plain(Net(), attach).run(4).latents
+    expected = like(Net(), attach).run(4).latents
     torch.testing.assert_close(program.latents, expected, rtol=0, atol=tolerance)
     assert program.search is not None
     assert [check["step"] for check in program.search.history] == [2, 4]
@@ -163,11 +165,13 @@ def check_finish(situation: Situation) -> None:
     assert small.stem.out_channels == plan.widths["stem"]
 
 
-def require_carried(optimizer: torch.optim.Optimizer, small: nn.Module) -> None:
+def require_carried(
+    optimizer: torch.optim.Optimizer, small: nn.Module, *, has_state: bool = True
+) -> None:
     """The optimizer holds the parameters of a network, and state of their shapes."""
     held = [each for group in optimizer.param_groups for each in group["params"]]
     assert {id(each) for each in held} == {id(each) for each in small.parameters()}
-    assert any(optimizer.state[each] for each in held)
+    assert any(optimizer.state[each] for each in held) is has_state
     for each in held:
         for value in optimizer.state[each].values():
             if isinstance(value, Tensor) and value.dim():

@@ -15,7 +15,7 @@ from widthwise.errors import ConfigError
 def network_in(model: object, line: str) -> nn.Module:
     """Return the network itself, without what PyTorch puts around it.
 
-    That is `torch.compile`, data parallelism, and averages of weights.
+    That is `torch.compile`, data parallelism, and averages of weights, of PyTorch and of timm.
 
     Args:
         model: What was passed for a network.
@@ -72,15 +72,19 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def _shards(module: nn.Module) -> bool:
     """Tell whether a module shares its weights out, even if they are whole at this moment."""
-    kinds = {kind.__name__ for kind in type(module).__mro__}
-    return bool(kinds & {"FSDPModule", "FullyShardedDataParallel"})
+    return bool(_kinds(module) & {"FSDPModule", "FullyShardedDataParallel"})
+
+
+def _kinds(module: nn.Module) -> set[str]:
+    """Name the classes of a module; some take seconds to import, such as PyTorch's compiler."""
+    return {kind.__name__ for kind in type(module).__mro__}
 
 
 def _inside(model: nn.Module) -> nn.Module | None:
-    # Its class cannot be asked for without importing the compiler, which takes seconds.
-    if type(model).__name__ == "OptimizedModule":
+    if "OptimizedModule" in _kinds(model):
         return model.get_submodule("_orig_mod")
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
+    wrappers = nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel
+    if isinstance(model, wrappers) or _kinds(model) & {"ModelEmaV2", "ModelEmaV3"}:
         return model.get_submodule("module")
     return None
 

@@ -21,11 +21,12 @@ from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
+from widthwise.search.ending import hand_over
 from widthwise.search.handles import Handle
 from widthwise.search.limits import Limits
 from widthwise.search.planning import require_reachable, select
 from widthwise.search.snapshot import Snapshot
-from widthwise.shrinking import carry_optimizer, shrink
+from widthwise.shrinking import shrink
 
 
 class Check(TypedDict):
@@ -167,7 +168,7 @@ class Search:
             optimizer: The optimizer that trained the search, to be taken along: changed in place,
                 it then holds the parameters of the narrow network, with the momentum of what was
                 trained directly. Weights computed from other parameters had none of their own and
-                start without.
+                start without, in the group of those parameters if the optimizer lacks them.
             verify: Prove that the narrow network computes what the wide one does with the removed
                 units masked.
 
@@ -195,11 +196,14 @@ class Search:
             before=self._before,
             full_cost=costs_of(self._full),
         )
+        idle = [each for each in self.model.parameters() if not each.requires_grad]
+        by = list(self._handle.parameters())
         self._handle.detach()
         try:
             small = shrink(self.model, plan, verify=verify)
             if optimizer is not None:
-                carry_optimizer(optimizer, self.model, small, plan)
+                computed = [each for each in idle if each.requires_grad]
+                hand_over(optimizer, self.model, small, plan, computed=computed, by=by)
         except BaseException:
             self._handle.attach()
             raise

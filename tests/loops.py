@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import widthwise as ww
-from widthwise.search.search import Search
 from widthwise.network.sharding import whole
+from widthwise.search.search import Search
 
 IMAGES = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 5, (32,), generator=torch.Generator().manual_seed(1))
@@ -133,9 +133,7 @@ def check_cut(situation: Situation) -> None:
         assert torch.equal(small.state_dict()[name], tensor), name
 
 
-def check_search(
-    situation: Situation, tolerance: float = 1e-5, *, like: Situation = plain
-) -> None:
+def check_search(situation: Situation, tolerance: float = 1e-5, *, like: Situation = plain) -> None:
     """A search takes the steps that it takes in a plain loop, and ends within its budget."""
     program = situation(Net(), attach).run(4)
     expected = like(Net(), attach).run(4).latents

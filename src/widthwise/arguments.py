@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -83,8 +82,10 @@ def _kinds(module: nn.Module) -> set[str]:
 def _inside(model: nn.Module) -> nn.Module | None:
     if "OptimizedModule" in _kinds(model):
         return model.get_submodule("_orig_mod")
-    wrappers = nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel
-    if isinstance(model, wrappers) or _kinds(model) & {"ModelEmaV2", "ModelEmaV3"}:
+    wrapped = isinstance(
+        model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel
+    )
+    if wrapped or _kinds(model) & {"ModelEmaV2", "ModelEmaV3"}:
         return model.get_submodule("module")
     return None
 

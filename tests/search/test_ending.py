@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from loops import Net, attach, loss_of, require_carried
 from torch import nn
 
+from loops import Net, attach, loss_of, require_carried
 from widthwise.errors import PlanError
 
 

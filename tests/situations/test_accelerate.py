@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.optim import Optimizer
+
+import widthwise as ww
 from loops import (
     HALF,
     IMAGES,
@@ -23,10 +27,6 @@ from loops import (
     sgd,
 )
 from processes import Done, on_two_processes
-from torch import nn
-from torch.optim import Optimizer
-
-import widthwise as ww
 from widthwise.errors import SearchError
 from widthwise.search.search import Search
 

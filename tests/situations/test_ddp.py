@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+import widthwise as ww
 from loops import (
     HALF,
     IMAGES,
@@ -21,11 +26,6 @@ from loops import (
     sgd,
 )
 from processes import Done, Work, on_two_processes
-from torch import distributed, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
-
-import widthwise as ww
 from widthwise.errors import SearchError
 
 

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import widthwise as ww
 from loops import (
     HALF,
     IMAGES,
@@ -21,12 +27,6 @@ from loops import (
     nothing,
     plain,
 )
-from timm.utils import ModelEmaV3
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-import widthwise as ww
 
 
 class Pytorchs(AveragedModel):

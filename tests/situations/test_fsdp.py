@@ -6,6 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.fsdp import fully_shard
+from torch.optim import Optimizer
+
+import widthwise as ww
 from loops import (
     HALF,
     IMAGES,
@@ -20,18 +32,6 @@ from loops import (
     sgd,
 )
 from processes import Done, Work, on_two_processes
-from torch import distributed, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
-from torch.distributed.fsdp import fully_shard
-from torch.optim import Optimizer
-
-import widthwise as ww
 from widthwise.errors import ConfigError, SearchError
 
 WHOLE = StateDictOptions(full_state_dict=True)

@@ -9,13 +9,13 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from loops import HALF, IMAGES, LABELS, Net, attach, require_carried
-from processes import Done, Work, on_two_processes
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import widthwise as ww
+from loops import HALF, IMAGES, LABELS, Net, attach, require_carried
+from processes import Done, Work, on_two_processes
 from widthwise.lightning import WidthSearch
 from widthwise.tasks.fit import quiet_lightning
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
 from loops import (
     Attach,
     Program,
@@ -20,9 +24,6 @@ from loops import (
     plain,
     sgd,
 )
-from torch import nn
-from torch.amp import GradScaler
-from torch.optim import Optimizer
 
 
 def mixed(

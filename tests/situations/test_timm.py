@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.models import load_checkpoint, resume_checkpoint
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import CheckpointSaver, ModelEmaV3, NativeScaler
+from torch import nn
+from torch.optim import Optimizer
+
+import widthwise as ww
 from loops import (
     Attach,
     Net,
@@ -19,14 +27,6 @@ from loops import (
     plain,
     require_carried,
 )
-from timm.models import load_checkpoint, resume_checkpoint
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from timm.utils import CheckpointSaver, ModelEmaV3, NativeScaler
-from torch import nn
-from torch.optim import Optimizer
-
-import widthwise as ww
 
 
 def script(
@@ -95,7 +95,7 @@ def test_finish(opt: str) -> None:
 
 
 def test_resume(tmp_path: Path) -> None:
-    """timm's own checkpoint holds all but the state of the search, which is saved beside it."""
+    """Timm's own checkpoint holds all but the state of the search, which is saved beside it."""
     straight = script(Net(), attach).run(6)
     first, second = script(Net(), attach).run(3), script(Net(seed=7), attach)
     assert first.search is not None and second.search is not None and straight.search is not None

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from loops import HALF, IMAGES, LABELS, attach, require_carried
 from torch import nn
 from torch.utils.data import Dataset
 
 import widthwise as ww
+from loops import HALF, IMAGES, LABELS, attach, require_carried
 from widthwise.search.search import Search
 
 pytest.importorskip("accelerate", reason="the Trainer needs it")

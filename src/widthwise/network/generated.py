@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +66,9 @@ def without_search(model: nn.Module) -> nn.Module:
         return model
     # Layers that share a weight share it afterwards.
     weights = {
-        (id(made_by.source), made_by.index): nn.Parameter(model.get_submodule(path).weight)
+        (id(made_by.source), made_by.index): nn.Parameter(
+            cast(Tensor, model.get_submodule(path).weight)
+        )
         for path, made_by in found.items()
     }
     plain = copy_module(model, lambda _, tensor: tensor.detach().clone())

@@ -218,11 +218,9 @@ class Hypernetwork(nn.Module):
         """By thread: forward passes may run side by side."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move as `nn.Module` does, but never to fewer than 32 bits.
+        """Move and convert as any module, but never to fewer than 32 bits."""
 
-        A step of the search is a few millionths; in 16 bits, latents would stay where they are.
-        """
-
+        # A step moves a latent by a few millionths: with 16 bits it would stay where it is.
         def precise(tensor: Tensor) -> Tensor:
             new = fn(tensor)
             return tensor.to(new.device) if new.dtype in _HALVES else new

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import widthwise as ww
+from documented import block
 from loops import (
     HALF,
     IMAGES,
@@ -113,6 +114,14 @@ def test_resume(order: str, precision: str, tmp_path: Path) -> None:
     assert second.search is not None and straight.search is not None
     assert torch.equal(second.latents, straight.latents)
     assert second.search.history == straight.search.history
+
+
+def test_documented() -> None:
+    """The block of docs/situations.md: the search is in Accelerate's checkpoints."""
+    names = {"ww": ww, "torch": torch, "model": Net(), "images": IMAGES[:2], "half": HALF}
+    names["accelerator"] = accelerate.Accelerator(cpu=True)
+    exec(block("accelerator.prepare"), names)
+    assert names["accelerator"]._custom_objects == [names["search"]]
 
 
 def both_orders(rank: int, folder: Path) -> None:

@@ -18,6 +18,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.optim import Optimizer
 
 import widthwise as ww
+from documented import block
 from loops import (
     HALF,
     IMAGES,
@@ -131,6 +132,14 @@ def resume(rank: int, folder: Path) -> None:
     assert second.search.history == straight.search.history
 
 
+def documented(rank: int, folder: Path) -> None:
+    program = sharded(Net(), attach).run(3)
+    names = {"ww": ww, "Net": Net, "images": IMAGES[:2], "half": HALF}
+    names |= {"model": program.model, "search": program.search}
+    exec(block("get_model_state_dict"), names)
+    assert names["plan"] == plain_plan()
+
+
 def sharded_first(rank: int, folder: Path) -> None:
     program = sharded(Net(), nothing)
     with pytest.raises(ConfigError, match=r"attach a search, before it is sharded"):
@@ -148,7 +157,7 @@ def in_blocks(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    works = (cut, search, finish, resume, sharded_first, in_blocks)
+    works = (cut, search, finish, resume, documented, sharded_first, in_blocks)
     return on_two_processes(works, tmp_path_factory.mktemp("fsdp"))
 
 
@@ -163,6 +172,12 @@ def test_sharded_first(done: Done) -> None:
     """A search of a network that is sharded is refused with the order that works."""
     done.require(sharded_first)
     assert "sharded_first" in done.names
+
+
+def test_documented(done: Done) -> None:
+    """The block of docs/situations.md finds the plan of a plain loop."""
+    done.require(documented)
+    assert "documented" in done.names
 
 
 def test_blocks(done: Done) -> None:

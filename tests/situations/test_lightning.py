@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import widthwise as ww
+from documented import block
 from loops import HALF, IMAGES, LABELS, Net, attach, require_carried
 from processes import Done, Work, on_two_processes
 from widthwise.lightning import WidthSearch
@@ -131,6 +132,18 @@ def test_finish(precision: Any) -> None:
 def test_resume(precision: Any, tmp_path: Path) -> None:
     """Two epochs, a checkpoint, and two more epochs elsewhere equal four epochs."""
     check_resume(tmp_path, precision=precision)
+
+
+def test_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of docs/situations.md ends in a network within the budget."""
+    monkeypatch.chdir(tmp_path)
+    batches = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=8)
+    names: dict[str, Any] = {"L": L, "ww": ww, "images": IMAGES[:2], "half": HALF}
+    names |= {"module": Mine(), "batches": batches}
+    with quiet_lightning():
+        exec(block("widths.finish"), names)
+    assert names["plan"].macs() <= 0.5 * names["plan"].full_macs
+    require_carried(names["trainer"].optimizers[0], names["small"])
 
 
 DDP: dict[str, Any] = {"strategy": "ddp", "devices": 2, "use_distributed_sampler": False}

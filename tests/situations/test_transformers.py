@@ -1,4 +1,4 @@
-"""The Trainer of transformers: a search is a callback of a few lines, in docs/your_own_code.md."""
+"""The Trainer of transformers: a search is a callback of a few lines, in docs/situations.md."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import widthwise as ww
+from documented import block
 from loops import HALF, IMAGES, LABELS, attach, require_carried
 from widthwise.search.search import Search
 
 pytest.importorskip("accelerate", reason="the Trainer needs it")
 transformers = pytest.importorskip("transformers", reason="a test of its Trainer")
+
+DOCUMENTED: dict[str, Any] = {}
+exec(block("TrainerCallback"), DOCUMENTED)
 
 
 class Images(Dataset[dict[str, Any]]):
@@ -27,21 +31,6 @@ class Images(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"pixel_values": IMAGES[index], "labels": LABELS[index]}
-
-
-class WidthSearch(transformers.TrainerCallback):
-    """Steps a search, and keeps its state beside the Trainer's."""
-
-    def __init__(self, search: Search) -> None:
-        self.search = search
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        self.search.step(rest["optimizer"])
-        control.should_training_stop |= self.search.done
-
-    def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (folder / "search.json").write_text(json.dumps(self.search.state_dict()))
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -70,7 +59,7 @@ def trainer(
         model=model,
         args=arguments,
         train_dataset=Images(),
-        callbacks=[] if search is None else [WidthSearch(search)],
+        callbacks=[] if search is None else [DOCUMENTED["WidthSearch"](search)],
     )
     made.remove_callback(transformers.PrinterCallback)
     return made

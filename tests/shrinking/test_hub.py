@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,6 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 def test_without_the_package_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(RunError, match="pip install huggingface_hub"):
         ww.load("hf://me/nets", Net)

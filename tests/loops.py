@@ -106,14 +106,21 @@ def plain(
 ) -> Program:
     """The loop of every tutorial."""
     search = attach(net)
-    optimizer = optimizer or sgd(net)
+    return looped(net, optimizer, search)
+
+
+def looped(
+    model: nn.Module, optimizer: torch.optim.Optimizer | None, search: Search | None
+) -> Program:
+    """The same around what is in a wrapper already."""
+    trains = optimizer or sgd(model)
 
     def step(number: int) -> None:
-        optimizer.zero_grad()
-        loss_of(net, number).backward()
-        optimizer.step()
+        trains.zero_grad()
+        loss_of(model, number).backward()
+        trains.step()
 
-    return Program(net, optimizer, step, search)
+    return Program(model, trains, step, search)
 
 
 def check_cut(situation: Situation) -> None:
@@ -136,9 +143,13 @@ def check_cut(situation: Situation) -> None:
 def check_search(situation: Situation, tolerance: float = 1e-5, *, like: Situation = plain) -> None:
     """A search takes the steps that it takes in a plain loop, and ends within its budget."""
     program = situation(Net(), attach).run(4)
-    expected = like(Net(), attach).run(4).latents
-    torch.testing.assert_close(program.latents, expected, rtol=0, atol=tolerance)
-    assert program.search is not None
+    expected = like(Net(), attach).run(4)
+    assert program.search is not None and expected.search is not None
+    torch.testing.assert_close(program.latents, expected.latents, rtol=0, atol=tolerance)
+    # Each optimizer step, too: of what generates the weights, and of what is trained directly.
+    trained = dict(program.search.model.named_parameters())
+    for name, tensor in expected.search.model.named_parameters():
+        torch.testing.assert_close(trained[name], tensor, rtol=0, atol=tolerance, msg=name)
     assert [check["step"] for check in program.search.history] == [2, 4]
     small, plan = program.search.finish()
     assert type(small) is Net

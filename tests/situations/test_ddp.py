@@ -22,8 +22,7 @@ from loops import (
     check_finish,
     check_resume,
     check_search,
-    loss_of,
-    sgd,
+    looped,
 )
 from processes import Done, Work, on_two_processes
 from widthwise.errors import SearchError
@@ -32,15 +31,16 @@ from widthwise.errors import SearchError
 def parallel(net: nn.Module, attach: Attach, optimizer: Optimizer | None = None) -> Program:
     """The search is attached, then the network is wrapped."""
     search = attach(net)
-    model = DistributedDataParallel(net)
-    optimizer = optimizer or sgd(model)
+    return looped(DistributedDataParallel(net), optimizer, search)
 
-    def step(number: int) -> None:
-        optimizer.zero_grad()
-        loss_of(model, number).backward()
-        optimizer.step()
 
-    return Program(model, optimizer, step, search)
+def compiled_parallel(
+    net: nn.Module, attach: Attach, optimizer: Optimizer | None = None
+) -> Program:
+    """What is wrapped is compiled."""
+    search = attach(net)
+    model = torch.compile(DistributedDataParallel(net), backend="aot_eager")
+    return looped(model, optimizer, search)
 
 
 def cut(rank: int, folder: Path) -> None:
@@ -59,6 +59,15 @@ def resume(rank: int, folder: Path) -> None:
     own = folder / str(rank)
     own.mkdir()
     check_resume(parallel, own)
+
+
+def compiled(rank: int, folder: Path) -> None:
+    own = folder / f"compiled{rank}"
+    own.mkdir()
+    check_cut(compiled_parallel)
+    check_search(compiled_parallel)
+    check_finish(compiled_parallel)
+    check_resume(compiled_parallel, own)
 
 
 def different_batches(rank: int, folder: Path) -> None:
@@ -104,7 +113,7 @@ def wrapped_first(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    works = (cut, search, finish, resume, different_batches, wrapped_first)
+    works = (cut, search, finish, resume, compiled, different_batches, wrapped_first)
     return on_two_processes(works, tmp_path_factory.mktemp("ddp"))
 
 
@@ -113,6 +122,12 @@ def test_attached_first(done: Done, work: Work) -> None:
     """With the same batches in both processes, all is as in a plain loop."""
     done.require(work)
     assert work.__name__ in done.names
+
+
+def test_compiled(done: Done) -> None:
+    """The same with `torch.compile` around it."""
+    done.require(compiled)
+    assert "compiled" in done.names
 
 
 def test_processes_agree(done: Done) -> None:

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.optim import Optimizer
 
 import widthwise as ww
@@ -141,9 +141,11 @@ def documented(rank: int, folder: Path) -> None:
 
 
 def sharded_first(rank: int, folder: Path) -> None:
-    program = sharded(Net(), nothing)
-    with pytest.raises(ConfigError, match=r"attach a search, before it is sharded"):
-        ww.methods.dhp(program.model, IMAGES[:2], budget=HALF)
+    second = sharded(Net(), nothing).model
+    first = FullyShardedDataParallel(Net(), device_id=torch.device("cpu"))
+    for model in (second, first):
+        with pytest.raises(ConfigError, match=r"attach a search, before it is sharded"):
+            ww.methods.dhp(model, IMAGES[:2], budget=HALF)
 
 
 def in_blocks(rank: int, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from loops import (
     check_finish,
     check_resume,
     check_search,
+    looped,
     loss_of,
-    nothing,
     plain,
     sgd,
 )
@@ -61,33 +62,30 @@ def accumulated(net: nn.Module, attach: Attach, optimizer: Optimizer | None = No
     return Program(net, optimizer, step, search)
 
 
-def compiled_before(net: nn.Module, attach: Attach, optimizer: Optimizer | None = None) -> Program:
+def compiled_before(
+    net: nn.Module, attach: Attach, optimizer: Optimizer | None = None, *, by: str = "aot_eager"
+) -> Program:
     """The search gets the compiled network."""
-    model = torch.compile(net, backend="aot_eager")
+    model = torch.compile(net, backend=by)
     search = attach(model)
     return looped(model, optimizer, search)
 
 
-def compiled_after(net: nn.Module, attach: Attach, optimizer: Optimizer | None = None) -> Program:
+def compiled_after(
+    net: nn.Module, attach: Attach, optimizer: Optimizer | None = None, *, by: str = "aot_eager"
+) -> Program:
     """What is searched is compiled."""
     search = attach(net)
-    return looped(torch.compile(net, backend="aot_eager"), optimizer, search)
+    return looped(torch.compile(net, backend=by), optimizer, search)
 
 
 def compiled_in_place(
-    net: nn.Module, attach: Attach, optimizer: Optimizer | None = None
+    net: nn.Module, attach: Attach, optimizer: Optimizer | None = None, *, by: str = "aot_eager"
 ) -> Program:
     """`net.compile()`, before the search."""
-    net.compile(backend="aot_eager")
+    net.compile(backend=by)
     search = attach(net)
     return looped(net, optimizer, search)
-
-
-def looped(model: nn.Module, optimizer: Optimizer | None, search: object) -> Program:
-    """A plain loop around a model that has its search."""
-    program = plain(model, nothing, optimizer)
-    program.search = search
-    return program
 
 
 LOOPS: dict[str, Situation] = {
@@ -135,3 +133,14 @@ def test_finish(loop: str) -> None:
 def test_resume(loop: str, tmp_path: Path) -> None:
     """Stopped and resumed, a search ends as one that was not stopped."""
     check_resume(LOOPS[loop], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the usual compiler needs one of C++")
+@pytest.mark.parametrize("loop", [compiled_before, compiled_after, compiled_in_place])
+def test_inductor(loop: Situation) -> None:
+    """The usual compiler gives what the quick one of the other tests gives."""
+    situation = partial(loop, by="inductor")
+    check_cut(situation)
+    check_search(situation)
+    check_finish(situation)

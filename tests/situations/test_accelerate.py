@@ -20,6 +20,7 @@ from loops import (
     Attach,
     Net,
     Program,
+    Situation,
     attach,
     check_cut,
     check_finish,
@@ -99,21 +100,25 @@ def test_finish(order: str, precision: str) -> None:
     check_finish(partial(ORDERS[order], precision))
 
 
-@every_precision
-@every_order
-def test_resume(order: str, precision: str, tmp_path: Path) -> None:
-    """`save_state` and `load_state` keep a search that is registered for checkpoints."""
-    straight = ORDERS[order](precision, Net(), attach).run(6)
-    first = ORDERS[order](precision, Net(), attach).run(3)
-    second = ORDERS[order](precision, Net(seed=7), attach)
+def check_resume(situation: Situation, folder: Path) -> None:
+    straight = situation(Net(), attach).run(6)
+    first, second = situation(Net(), attach).run(3), situation(Net(seed=7), attach)
     for program in (first, second):
         program.others[0].register_for_checkpointing(program.search)
-    first.others[0].save_state(tmp_path)
-    second.others[0].load_state(tmp_path)
+    first.others[0].save_state(folder)
+    first.others[0].wait_for_everyone()
+    second.others[0].load_state(folder)
     second.run(3, first=3)
     assert second.search is not None and straight.search is not None
     assert torch.equal(second.latents, straight.latents)
     assert second.search.history == straight.search.history
+
+
+@every_precision
+@every_order
+def test_resume(order: str, precision: str, tmp_path: Path) -> None:
+    """`save_state` and `load_state` keep a search that is registered for checkpoints."""
+    check_resume(partial(ORDERS[order], precision), tmp_path)
 
 
 def test_documented() -> None:
@@ -128,6 +133,7 @@ def both_orders(rank: int, folder: Path) -> None:
     check_cut(partial(searched_first, "no"))
     check_search(partial(searched_first, "no"))
     check_finish(partial(searched_first, "no"))
+    check_resume(partial(searched_first, "no"), folder / "state")
     with pytest.raises(SearchError, match="attach the search first"):
         prepared_first("no", Net(), attach)
     prepared = accelerate.Accelerator(cpu=True).prepare(Net())

@@ -62,6 +62,7 @@ def is_sharded(tensor: Tensor) -> bool:
         Whether it is a `DTensor`.
 
     Example:
+        >>> import torch
         >>> is_sharded(torch.zeros(2))
         False
     """

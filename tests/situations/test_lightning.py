@@ -31,7 +31,7 @@ class Mine(L.LightningModule):
         self, net: nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
     ) -> None:
         super().__init__()
-        self.net, self.optimizer = net or Net(), optimizer
+        self.net, self.optimizer = Net() if net is None else net, optimizer
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         return functional.cross_entropy(self.net(batch[0]).float(), batch[1])
@@ -132,6 +132,21 @@ def test_finish(precision: Any) -> None:
 def test_resume(precision: Any, tmp_path: Path) -> None:
     """Two epochs, a checkpoint, and two more epochs elsewhere equal four epochs."""
     check_resume(tmp_path, precision=precision)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.parametrize("compiled", ["network", "module"])
+def test_compiled(compiled: str) -> None:
+    """What is compiled may be the network in the module, or the module around it."""
+    torch.compiler.reset()
+    net = torch.compile(Net(), backend="aot_eager") if compiled == "network" else Net()
+    module = torch.compile(Mine(net), backend="aot_eager") if compiled == "module" else Mine(net)
+    search = WidthSearch("net", attach)
+    trainer = fit(module, search, epochs=1)
+    small, plan = search.finish(trainer.optimizers[0])
+    assert type(small) is Net
+    assert plan.macs() <= 0.5 * plan.full_macs
+    require_carried(trainer.optimizers[0], small)
 
 
 def test_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

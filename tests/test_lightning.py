@@ -87,18 +87,6 @@ def test_only_optimizer_steps_count() -> None:
     assert search.search.history[-1]["step"] == 6
 
 
-def test_a_search_resumes_from_lightnings_checkpoint(tmp_path: Path) -> None:
-    """Two epochs, a checkpoint, and two more epochs elsewhere equal four epochs."""
-    whole = make_search(sparsity=0.05)
-    fit(Mine(), whole, epochs=4)
-    first = make_search(sparsity=0.05)
-    fit(Mine(), first, ModelCheckpoint(tmp_path, filename="two"), epochs=2)
-    second = make_search(sparsity=0.05)
-    fit(Mine(), second, epochs=4, resume=str(tmp_path / "two.ckpt"))
-    assert second.search.history == whole.search.history
-    assert torch.equal(second.search.handle.latents, whole.search.handle.latents)
-
-
 def test_a_search_that_was_done_trains_no_further(tmp_path: Path) -> None:
     """A checkpoint saved when the budget was reached resumes to the same latents."""
     first = make_search()

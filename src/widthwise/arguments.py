@@ -14,7 +14,7 @@ from widthwise.errors import ConfigError
 def network_in(model: object, line: str) -> nn.Module:
     """Return the network itself, without what PyTorch puts around it.
 
-    That is `torch.compile`, data parallelism, and averages of weights.
+    That is `torch.compile`, data parallelism, and averages of weights, of PyTorch and of timm.
 
     Args:
         model: What was passed for a network.
@@ -24,7 +24,7 @@ def network_in(model: object, line: str) -> nn.Module:
         The module inside; the same if nothing is around it.
 
     Raises:
-        ConfigError: If it is no module.
+        ConfigError: If it is no module, or if its weights are spread over processes.
 
     Example:
         >>> net = nn.Linear(2, 2)
@@ -37,14 +37,56 @@ def network_in(model: object, line: str) -> nn.Module:
             f"Hint: {_hint(model)}write `{line}`."
         )
     inside = _inside(model)
-    return model if inside is None else network_in(inside, line)
+    if inside is not None:
+        return network_in(inside, line)
+    if any(map(_shards, model.modules())) or any(map(is_sharded, model.parameters())):
+        raise ConfigError(
+            f"The weights of this `{type(model).__name__}` are spread over processes "
+            "(`fully_shard`, or tensor parallelism).\n"
+            "Why: none of them holds whole weights to look at and to slice.\n"
+            "Hint: trace and cut it, or attach a search, before it is sharded. What was trained so "
+            "is gathered by `torch.distributed.checkpoint.state_dict.get_model_state_dict` with "
+            "`full_state_dict=True`: load that into a network that is not sharded (with a search "
+            f"attached in the same way, if there is one), then `{line}`."
+        )
+    return model
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Tell whether a tensor is spread over processes.
+
+    Args:
+        tensor: Any.
+
+    Returns:
+        Whether it is a `DTensor`.
+
+    Example:
+        >>> import torch
+        >>> is_sharded(torch.zeros(2))
+        False
+    """
+    # Its class cannot be asked for without importing half a second of distributed code.
+    return type(tensor).__name__ == "DTensor"
+
+
+def _shards(module: nn.Module) -> bool:
+    """Tell whether a module shares its weights out, even if they are whole at this moment."""
+    return bool(_kinds(module) & {"FSDPModule", "FullyShardedDataParallel"})
+
+
+def _kinds(module: nn.Module) -> set[str]:
+    """Name the classes of a module; some take seconds to import, such as PyTorch's compiler."""
+    return {kind.__name__ for kind in type(module).__mro__}
 
 
 def _inside(model: nn.Module) -> nn.Module | None:
-    # Its class cannot be asked for without importing the compiler, which takes seconds.
-    if type(model).__name__ == "OptimizedModule":
+    if "OptimizedModule" in _kinds(model):
         return model.get_submodule("_orig_mod")
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
+    wrapped = isinstance(
+        model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel
+    )
+    if wrapped or _kinds(model) & {"ModelEmaV2", "ModelEmaV3"}:
         return model.get_submodule("module")
     return None
 

@@ -39,8 +39,10 @@ def cut(model: nn.Module) -> tuple[nn.Module, ww.Plan]:
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4),
         lambda p: torch.optim.AdamW(p, lr=0.01),
         lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True),
+        lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+        lambda p: torch.optim.AdamW(p, lr=0.01, foreach=True),
     ],
-    ids=["sgd", "adamw", "amsgrad"],
+    ids=["sgd", "adamw", "amsgrad", "fused", "foreach"],
 )
 def test_a_carried_optimizer_steps_like_one_of_the_masked_network(build) -> None:
     """The next step of the narrow network is that of the wide one with removed channels unread."""

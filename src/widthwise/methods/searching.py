@@ -119,7 +119,9 @@ def traced(model: nn.Module, example_inputs: Any, *, method: str) -> tuple[nn.Mo
         SearchError: If the network is wrapped for distributed training already, or has no values.
         TraceError: If it cannot be traced.
     """
-    if isinstance(model, nn.parallel.DistributedDataParallel):
+    inside = network_in(model, f"ww.methods.{method}(model, example_inputs, budget=ww.Macs(0.5))")
+    wrapper = nn.parallel.DistributedDataParallel
+    if any(isinstance(module, wrapper) for module in model.modules()):
         raise SearchError(
             "The search was to be attached to a network that `DistributedDataParallel` has "
             "wrapped already.\n"
@@ -127,14 +129,13 @@ def traced(model: nn.Module, example_inputs: Any, *, method: str) -> tuple[nn.Mo
             f"Hint: attach the search first: `search = ww.methods.{method}(model, ...)`, then "
             "`DistributedDataParallel(model)`."
         )
-    model = network_in(model, f"ww.methods.{method}(model, example_inputs, budget=ww.Macs(0.5))")
-    bare = next((tensor for tensor, values in named_tensors(model) if values.is_meta), None)
+    bare = next((tensor for tensor, values in named_tensors(inside) if values.is_meta), None)
     if bare is not None:
         raise SearchError(
             f"`{bare}` is on the meta device, so it cannot be trained.\n"
             "Hint: build the network with real weights; `ww.plan` needs none."
         )
-    return model, trace(model, example_inputs)
+    return inside, trace(inside, example_inputs)
 
 
 def decided(

@@ -36,7 +36,8 @@ class Generated(nn.Module):
         self._index = index
 
     def forward(self, original: Tensor) -> Tensor:
-        return self._source[0].weight(self._index)
+        # A search in a network of half precision computes in full precision.
+        return self._source[0].weight(self._index).to(original.dtype)
 
     @property
     def source(self) -> Source:

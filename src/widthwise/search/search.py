@@ -16,16 +16,18 @@ import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
+from widthwise.arguments import network_in
 from widthwise.cost import Budget, costs_of, full_cost, limit
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
+from widthwise.search.ending import hand_over
 from widthwise.search.handles import Ground, Handle
 from widthwise.search.limits import Limits
 from widthwise.search.planning import require_reachable, select
 from widthwise.search.snapshot import Snapshot
-from widthwise.shrinking import carry_optimizer, shrink
+from widthwise.shrinking import shrink
 
 
 class Check(TypedDict):
@@ -167,7 +169,7 @@ class Search:
             optimizer: The optimizer that trained the search, to be taken along: changed in place,
                 it then holds the parameters of the narrow network, with the momentum of what was
                 trained directly. Weights computed from other parameters had none of their own and
-                start without.
+                start without, in the group of those parameters if the optimizer lacks them.
             verify: Prove that the narrow network computes what the wide one does with the removed
                 units masked.
 
@@ -176,10 +178,12 @@ class Search:
 
         Raises:
             SearchError: If the search is over, or if training has diverged.
+            ConfigError: If the network was sharded over processes since.
             PlanError: If the optimizer is not one of this network.
             ProofError: If the proof fails; the search goes on as if nothing had been asked.
         """
         self._require_running()
+        network_in(self.model, "search.finish()")
         self._handle.write()
         ground, kept = self._settled(self._selected)
         plan = Plan.of(
@@ -191,11 +195,14 @@ class Search:
             before=ground.before,
             full_cost=costs_of(self._full),
         )
+        idle = [each for each in self.model.parameters() if not each.requires_grad]
+        by = list(self._handle.parameters())
         self._handle.detach()
         try:
             small = shrink(self.model, plan, verify=verify)
             if optimizer is not None:
-                carry_optimizer(optimizer, self.model, small, plan)
+                computed = [each for each in idle if each.requires_grad]
+                hand_over(optimizer, self.model, small, plan, computed=computed, by=by)
         except BaseException:
             self._handle.attach()
             raise
@@ -210,10 +217,12 @@ class Search:
 
         Raises:
             SearchError: If the search was finished.
+            ConfigError: If the network was sharded over processes since.
         """
         if self._over == "abandoned":
             return
         self._require_running()
+        network_in(self.model, "search.abandon()")
         self._handle.detach()
         assert self._snapshot is not None
         self._snapshot.restore()

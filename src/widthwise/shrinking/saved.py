@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from widthwise.errors import ConfigError, PlanError, RunError, TraceError
 from widthwise.files import read_ordinary, write_atomically
 from widthwise.plans import Plan
 from widthwise.shrinking.checksums import CHECKSUM, checksum_of, noted_checksum
+from widthwise.shrinking.hub import HubFolder
 from widthwise.shrinking.slicing import shrink
 
 PLAN = "plan.json"
@@ -24,19 +26,32 @@ WEIGHTS = "model.safetensors"
 
 
 def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
-    """Write ``plan.json`` and ``model.safetensors`` into a folder.
+    """Write ``plan.json`` and ``model.safetensors`` into a folder, here or on the Hugging Face Hub.
 
     Args:
         small: The narrow network.
         plan: The plan it was cut by.
-        folder: Made if it does not exist. Files of these names are replaced, each atomically.
+        folder: Made if it does not exist. Files of these names are replaced, each atomically. Or an
+            address such as ``hf://user/repository@revision/folder``, the last two left out as you
+            like: a new repository is private, and gets a card.
 
     Raises:
         OSError: If the folder cannot be written.
+        RunError: If the Hub cannot be written to.
+        ConfigError: If there is no such address.
     """
     small = network_in(small, "ww.save(small, plan, folder)")
     require(plan, Plan, "a plan", "ww.save(small, plan, folder)")
-    target = Path(folder)
+    place = HubFolder.at(folder)
+    if place is None:
+        _write(small, plan, Path(folder))
+        return
+    with tempfile.TemporaryDirectory() as local:
+        _write(small, plan, Path(local))
+        place.publish(Path(local), plan)
+
+
+def _write(small: nn.Module, plan: Plan, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     # Shared tensors appear under each of their names, so each gets memory of its own here; and the
     # format stores plain order only, whatever the order in memory (channels_last).
@@ -56,7 +71,8 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
     never exist.
 
     Args:
-        folder: Written by `save`, or a run folder.
+        folder: Written by `save`, or a run folder; an address such as ``hf://user/repository`` is
+            downloaded first.
         model_factory: Builds the user's own network, before any rewrite, with the arguments it had
             when the plan was made.
 
@@ -66,9 +82,9 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
 
     Raises:
         PlanError: If the plan is damaged or belongs to another network.
-        RunError: If the weights are missing, damaged, or do not fit the plan.
+        RunError: If the weights are missing, damaged, or do not fit the plan, or if the Hub cannot
+            be read.
     """
-    source = Path(folder)
     if isinstance(model_factory, nn.Module) or not callable(model_factory):
         raise ConfigError(
             f"Expected what builds the network, got {described(model_factory)}.\n"
@@ -76,6 +92,8 @@ def load(folder: str | os.PathLike[str], model_factory: Callable[[], nn.Module])
             "Hint: pass its class, or write `ww.load(folder, lambda: Net(...))` with the arguments "
             "that it had."
         )
+    place = HubFolder.at(folder)
+    source = Path(folder) if place is None else place.fetch([PLAN, WEIGHTS])
     if not source.is_dir():
         raise RunError(
             f"There is no folder `{source.absolute()}`.\n"

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import widthwise as ww
 from widthwise.search.handles.hypernetwork import GeneratedLayer, Hypernetwork, generate
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "dhp_hyperconv.npz")
@@ -208,3 +210,22 @@ def test_generation_stays_in_full_precision_under_autocast():
         cast = generated_together(net)
     for one, other in zip(plain, cast, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_latents_keep_32_bits_in_a_network_of_half_precision(when):
+    """They move by less than 16 bits can tell; the weights have the precision of the network."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3))
+    x = torch.zeros(1, 3, 8, 8, dtype=torch.bfloat16)
+    if when == "before":
+        net.bfloat16()
+    search = ww.methods.dhp(net, x.to(net[0].weight.dtype), budget=ww.Macs(0.5), sparsity=1e-4)
+    net.bfloat16()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    before = search.handle.latents.detach().clone()
+    search.step(optimizer)
+    assert before.dtype == torch.float32
+    assert not torch.equal(search.handle.latents, before)
+    assert net[0].weight.dtype == net(x).dtype == torch.bfloat16
+    small, _ = search.finish()
+    assert small[0].weight.dtype == torch.bfloat16

@@ -92,7 +92,6 @@ class HyperConv:
             device=device,
             dtype=dtype,
         )
-        self.latents = self._hypernetwork.latents
         if not trained:
             self._hypernetwork.requires_grad_(False)
             self.latents.requires_grad_(True)
@@ -104,6 +103,11 @@ class HyperConv:
         ]
         self._stored = [parameter for parameter, _ in owners.values()]
         self._hooks: list[RemovableHandle] = []
+
+    @property
+    def latents(self) -> nn.Parameter:
+        """The latents of all units, shape ``[u]``: another object once they are sharded."""
+        return self._hypernetwork.latents
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Latents and hypernetwork."""

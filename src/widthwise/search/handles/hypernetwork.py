@@ -7,14 +7,17 @@ Shape letters: ``p`` pairs of (first-dim index, second-dim index) of all weights
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import get_ident
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from widthwise.arguments import is_sharded
+from widthwise.errors import SearchError
 
 
 def generate(
@@ -145,6 +148,9 @@ class PairGroup(nn.Module):
             self._rows, self._columns = self._rows.to(device), self._columns.to(device)
 
 
+_HALVES = (torch.float16, torch.bfloat16)
+
+
 def _thread() -> int:
     # Compiled code cannot ask, and would break into pieces.
     return 0 if torch.compiler.is_compiling() else get_ident()
@@ -171,7 +177,7 @@ class Hypernetwork(nn.Module):
         seed: Seed of the initial values, which do not depend on the device. The global random
             state is neither read nor advanced.
         device: Where the parameters live.
-        dtype: Their dtype, and that of the generated weights.
+        dtype: Their dtype, and that of what is generated; 32 bits where it has fewer.
     """
 
     def __init__(
@@ -211,6 +217,16 @@ class Hypernetwork(nn.Module):
         self._held: dict[int, _Held] = {}
         """By thread: forward passes may run side by side."""
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and convert as any module, but never to fewer than 32 bits."""
+
+        # A step moves a latent by a few millionths: with 16 bits it would stay where it is.
+        def precise(tensor: Tensor) -> Tensor:
+            new = fn(tensor)
+            return tensor.to(new.device) if new.dtype in _HALVES else new
+
+        return super()._apply(precise, recurse)
+
     def weight(self, index: int) -> Tensor:
         """The weight of layer ``index``: the one generated for this forward pass, or a new one."""
         group, position = self._place[index]
@@ -225,6 +241,14 @@ class Hypernetwork(nn.Module):
 
     def hold(self, module: nn.Module, args: object) -> None:
         """Forward pre-hook of the network: generate every weight once."""
+        if is_sharded(self.latents):
+            raise SearchError(
+                "The latents of the search are sharded while the network runs.\n"
+                "Why: they are needed as a whole from its first layer to its last, and a block "
+                "that is sharded by itself has its parameters whole only while it runs.\n"
+                "Hint: shard the whole network at once, `fully_shard(model)`, or its other blocks: "
+                "the latents are kept in the first layer that is searched."
+            )
         latents = self._all_latents()
         weights = {name: group(latents) for name, group in self.groups.items()}
         self._held[_thread()] = _Held(weights, self._state())

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from widthwise.graph import ChannelGraph
+from widthwise.network.sharding import fill, whole
 from widthwise.search.handles.base import Ground
 from widthwise.search.handles.checks import (
     learning_rates,
@@ -105,15 +106,15 @@ class Latents:
         Raises:
             SearchError: If the optimizer lacks parameters of this handle, or training has diverged.
         """
-        latents = self.latents
         rates = learning_rates(optimizer, self.parameters(), "latents")
-        distance = self._sparsity * rates[latents]
+        distance = self._sparsity * rates[self.latents]
+        latents = whole(self.latents)
         moved = self._prox(latents, distance, self._floors.axis_of_unit(latents.device))
         active = self._floors.shrinking(latents, self._prune_threshold)
-        latents.copy_(torch.where(active, moved, latents))
+        fill(self.latents, torch.where(active, moved, latents))
         # Reading a value makes an accelerator wait for it; the CPU has nothing to wait for.
         if latents.device.type == "cpu":
-            require_finite(self.latents, "latents")
+            require_finite(latents, "latents")
 
     def importance(self) -> np.ndarray:
         """Score every unit by the magnitude of its latent.
@@ -124,8 +125,9 @@ class Latents:
         Raises:
             SearchError: If training has diverged.
         """
-        require_finite(self.latents, "latents")
-        return self.latents.detach().abs().cpu().double().numpy()
+        latents = whole(self.latents)
+        require_finite(latents, "latents")
+        return latents.detach().abs().cpu().double().numpy()
 
     def alive(self) -> np.ndarray:
         """Tell whose latents are above the threshold, floors respected.
@@ -136,8 +138,9 @@ class Latents:
         Raises:
             SearchError: If training has diverged.
         """
-        require_finite(self.latents, "latents")
-        return self._floors.kept(self.latents, self._prune_threshold)
+        latents = whole(self.latents)
+        require_finite(latents, "latents")
+        return self._floors.kept(latents, self._prune_threshold)
 
     def better_ground(self, ground: Ground, kept: np.ndarray) -> None:
         """See `Handle`: the network that was traced is the one to cut."""

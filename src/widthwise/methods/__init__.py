@@ -12,6 +12,7 @@ from widthwise.methods.one_shot import OneShotSettings
 from widthwise.methods.random_search import RandomSearchSettings, random_search
 from widthwise.methods.rewrite import RewriteSettings
 from widthwise.methods.slimming import SlimmingSettings, slimming
+from widthwise.methods.sss import SssSettings, sss
 
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
     {
@@ -22,6 +23,7 @@ METHODS: Mapping[str, type[Any]] = MappingProxyType(
         "random_search": RandomSearchSettings,
         "rewrite": RewriteSettings,
         "slimming": SlimmingSettings,
+        "sss": SssSettings,
     }
 )
 """The settings of every method, by the name that recipes choose it by."""
@@ -38,9 +40,11 @@ __all__ = [
     "RandomSearchSettings",
     "RewriteSettings",
     "SlimmingSettings",
+    "SssSettings",
     "dhp",
     "hinge",
     "lw_dna",
     "random_search",
     "slimming",
+    "sss",
 ]

@@ -140,10 +140,23 @@ def require_reachable(
         BudgetError: If none does; it says how cheap a plan can be and what holds it there.
         ConfigError: If a name matches no axis.
     """
-    smallest = graph.everything.copy()
+    _require_fit(graph, budgets, smallest(graph, limits), limits, full=full)
+
+
+def smallest(graph: ChannelGraph, limits: Limits) -> np.ndarray:
+    """Return the mask of as few units as limits allow, bool, shape ``[units]``.
+
+    Args:
+        graph: The network.
+        limits: Floors, alignment and choice of axes.
+
+    Returns:
+        The first units of every axis; all of those that may not be narrowed.
+    """
+    mask = graph.everything.copy()
     for axis in limits.axes(graph):
-        smallest[axis.units.start + limits.widths(axis)[-1] : axis.units.stop] = False
-    _require_fit(graph, budgets, smallest, limits, full=full)
+        mask[axis.units.start + limits.widths(axis)[-1] : axis.units.stop] = False
+    return mask
 
 
 class _Steps:

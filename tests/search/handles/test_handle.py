@@ -80,7 +80,7 @@ class Gates:
         alive[self.units.stop - 1] = True
         return alive
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> Ground | None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> Ground | None:
         return None
 
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from widthwise.errors import SearchError
 from widthwise.graph import ChannelGraph
+from widthwise.rewrites import Rewrite
 from widthwise.search.handles.base import Ground
 from widthwise.search.handles.checks import (
     learning_rates,
@@ -59,6 +60,7 @@ class Gammas:
     ) -> None:
         require_non_negative(sparsity=sparsity, prune_threshold=prune_threshold)
         self.model = model
+        self.rewrites: tuple[Rewrite, ...] = ()
         self._sparsity, self._prune_threshold = sparsity, prune_threshold
         found = _scales(graph, model)
         self._scales = [scale for scale, _ in found]
@@ -139,7 +141,7 @@ class Gammas:
         require_finite(largest, "scales of normalisations")
         return self._floors.kept(largest, self._prune_threshold)
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> None:
         """See `Handle`: the network that was traced is the one to cut."""
 
     @torch.no_grad()

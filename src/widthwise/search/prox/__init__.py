@@ -5,6 +5,7 @@ moved latents. It knows nothing about thresholds, floors or frozen axes: the sea
 entries of the result are used.
 """
 
+from widthwise.search.prox.accelerated import accelerated_step
 from widthwise.search.prox.base import Prox
 from widthwise.search.prox.difference import DifferenceShrink, difference_shrink
 from widthwise.search.prox.group import GroupSoftThreshold, l2_shrink
@@ -21,6 +22,7 @@ __all__ = [
     "NoProx",
     "Prox",
     "SoftThreshold",
+    "accelerated_step",
     "difference_shrink",
     "half_threshold",
     "l2_shrink",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, cast
 
@@ -29,7 +28,6 @@ from widthwise.search.limits import Limits
 from widthwise.search.planning import require_reachable, select
 from widthwise.search.snapshot import Snapshot
 from widthwise.shrinking import shrink
-
 
 _Kept = TypeVar("_Kept", np.ndarray, np.ndarray | None)
 
@@ -203,9 +201,7 @@ class Search:
         by = list(self._handle.parameters())
         self._handle.detach()
         try:
-            # What the search began with has been done to its network.
-            rest = replace(plan, before=ground.before)
-            small = shrink(self.model, rest, verify=verify)
+            small = shrink(self.model, plan, verify=verify)
             if optimizer is not None:
                 computed = [each for each in idle if each.requires_grad]
                 hand_over(optimizer, self.model, small, plan, computed=computed, by=by)

@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 
 from widthwise.errors import SearchError
 from widthwise.graph import ChannelGraph
-from widthwise.rewrites import Rewrite
 from widthwise.search.handles.base import Ground
 from widthwise.search.handles.checks import (
     learning_rates,
@@ -60,7 +59,6 @@ class Gammas:
     ) -> None:
         require_non_negative(sparsity=sparsity, prune_threshold=prune_threshold)
         self.model = model
-        self.rewrites: tuple[Rewrite, ...] = ()
         self._sparsity, self._prune_threshold = sparsity, prune_threshold
         found = _scales(graph, model)
         self._scales = [scale for scale, _ in found]

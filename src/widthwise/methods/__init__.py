@@ -6,6 +6,7 @@ from typing import Any
 
 from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
+from widthwise.methods.growing_reg import GrowingRegSettings, growing_reg
 from widthwise.methods.hinge import HingeSettings, hinge
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
 from widthwise.methods.one_shot import OneShotSettings
@@ -17,6 +18,7 @@ from widthwise.methods.sss import SssSettings, sss
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
     {
         "dhp": DhpSettings,
+        "growing_reg": GrowingRegSettings,
         "hinge": HingeSettings,
         "lw_dna": LwDnaSettings,
         "one_shot": OneShotSettings,
@@ -33,6 +35,7 @@ __all__ = [
     "Bench",
     "DhpSettings",
     "Found",
+    "GrowingRegSettings",
     "HingeSettings",
     "LwDnaSettings",
     "Method",
@@ -42,6 +45,7 @@ __all__ = [
     "SlimmingSettings",
     "SssSettings",
     "dhp",
+    "growing_reg",
     "hinge",
     "lw_dna",
     "random_search",

@@ -3,6 +3,7 @@
 from widthwise.search.handles.base import Ground, Handle, Remembering
 from widthwise.search.handles.gammas import Gammas
 from widthwise.search.handles.gates import Gates
+from widthwise.search.handles.growing_penalty import GrowingPenalty
 from widthwise.search.handles.latents import Latents
 
-__all__ = ["Gammas", "Gates", "Ground", "Handle", "Latents", "Remembering"]
+__all__ = ["Gammas", "Gates", "Ground", "GrowingPenalty", "Handle", "Latents", "Remembering"]

@@ -7,6 +7,7 @@ entries of the result are used.
 
 from widthwise.search.prox.accelerated import accelerated_step
 from widthwise.search.prox.base import Prox
+from widthwise.search.prox.decay import l2_decay
 from widthwise.search.prox.difference import DifferenceShrink, difference_shrink
 from widthwise.search.prox.group import GroupSoftThreshold, l2_shrink
 from widthwise.search.prox.half import HalfThreshold, half_threshold
@@ -25,6 +26,7 @@ __all__ = [
     "accelerated_step",
     "difference_shrink",
     "half_threshold",
+    "l2_decay",
     "l2_shrink",
     "log_threshold",
     "soft_threshold",

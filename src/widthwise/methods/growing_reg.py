@@ -34,6 +34,8 @@ class GrowingRegSettings:
     """What the penalty grows to, in units of weight decay."""
     prune_threshold: float = 1e-2
     """Units whose weights are down to this share of their norm at the start count as removed."""
+    warm_up: int = 0
+    """Steps before the units are chosen, for a network that is not trained yet."""
     stop_limit: float = 0.0
     """The search ends when the cost is above the budget by at most this, of the full cost."""
     check_every: int = 100
@@ -75,6 +77,7 @@ class GrowingRegSettings:
             grow_every=self.grow_every,
             ceiling=self.ceiling,
             prune_threshold=self.prune_threshold,
+            warm_up=self.warm_up,
             score=score,
         )
 
@@ -93,6 +96,7 @@ def growing_reg(
     grow_every: int = 5,
     ceiling: float = 1.0,
     prune_threshold: float = 1e-2,
+    warm_up: int = 0,
     stop_limit: float = 0.0,
     check_every: int = 100,
     min_width: int = 1,
@@ -104,10 +108,10 @@ def growing_reg(
     """Growing regularisation: the units that a score lets go fade under a penalty that grows.
 
     Wang, Qin, Zhang, Fu, "Neural Pruning via Growing Regularization" (ICLR 2021, arXiv:2012.09243),
-    the variant GReg-1. A score chooses at the first step which units go, within the budget. From
-    then on an l2 penalty on their weights grows by ``growth`` every ``grow_every`` steps, so that
-    the network moves what they do to the others before they are cut. It starts from the weights it
-    has, trained ones as published.
+    the variant GReg-1. A score chooses at the first step (or after ``warm_up``) which units go,
+    within the budget. From then on an l2 penalty on their weights grows by ``growth`` every
+    ``grow_every`` steps, so that the network moves what they do to the others before they are cut.
+    It starts from the weights it has, trained ones as published.
 
     Where we differ from it: the penalty is on everything that a unit has, what makes it, what reads
     it, its biases and normalisations, as Fang et al., "DepGraph" (CVPR 2023, arXiv:2301.12900), do
@@ -125,6 +129,7 @@ def growing_reg(
         ceiling: What it grows to, in units of weight decay. The paper's tau.
         prune_threshold: Units whose weights are down to this share of their norm at the start count
             as removed when the cost is compared with the budget.
+        warm_up: Steps before the units are chosen, for a network that is not trained yet.
         stop_limit: `Search.done` when the cost is above the budget by at most this fraction of the
             full cost.
         check_every: Steps between two comparisons with the budget.
@@ -163,6 +168,7 @@ def growing_reg(
         grow_every=grow_every,
         ceiling=ceiling,
         prune_threshold=prune_threshold,
+        warm_up=warm_up,
         stop_limit=stop_limit,
         check_every=check_every,
     )

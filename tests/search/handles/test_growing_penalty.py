@@ -164,3 +164,19 @@ def test_a_network_that_is_not_trained_is_refused() -> None:
     """No penalty would push its units out."""
     with pytest.raises(SearchError, match="whose weights are trained"):
         ww.methods.growing_reg(Frozen(), IMAGE, budget=HALF)
+
+
+def test_units_may_be_chosen_later() -> None:
+    """During the warm-up nothing is chosen and nothing shrinks; growth counts from its end."""
+    model = net()
+    search = ww.methods.growing_reg(model, IMAGE, budget=HALF, growth=0.1, grow_every=1, warm_up=3)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    before = [p.detach().clone() for p in model.parameters()]
+    step(search, optimizer, 3)
+    assert search.handle.leaving is None
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+    with torch.no_grad():
+        model[0].weight[:5] = 0.0
+    step(search, optimizer)
+    assert search.handle.penalty == pytest.approx(0.1)
+    assert not search.handle.leaving[search.graph.axes["0"].units][5]

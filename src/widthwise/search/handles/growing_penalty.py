@@ -36,9 +36,9 @@ _STAYS = 2.0
 class GrowingPenalty:
     """An l2 penalty on all weights of the units that a score lets go, growing step by step.
 
-    The units are chosen at the first step, so that every process of a distributed run has the same
-    weights then. Nothing is put into the network: its own weights fade, until hardly anything is
-    lost by the cut.
+    The units are chosen at a step, the first one by default, so that every process of a distributed
+    run has the same weights then. Nothing is put into the network: its own weights fade, until
+    hardly anything is lost by the cut.
 
     Args:
         graph: Trace of ``model``.
@@ -50,6 +50,7 @@ class GrowingPenalty:
         ceiling: What it grows to.
         prune_threshold: Units whose weights are down to this share of their norm at the start count
             as removed.
+        warm_up: Steps before the units are chosen, for a network that is not trained yet.
         score: Which units go; `L1` by default.
 
     Raises:
@@ -68,16 +69,19 @@ class GrowingPenalty:
         grow_every: int,
         ceiling: float,
         prune_threshold: float,
+        warm_up: int = 0,
         score: Score | None = None,
     ) -> None:
-        require_non_negative(growth=growth, ceiling=ceiling, prune_threshold=prune_threshold)
+        require_non_negative(
+            growth=growth, ceiling=ceiling, prune_threshold=prune_threshold, warm_up=warm_up
+        )
         if grow_every < 1:
             raise ConfigError(f"`grow_every` must be at least 1 step, got {grow_every!r}.")
         self.model = model
         self.rewrites: tuple[Rewrite, ...] = ()
         self._graph, self._budgets = graph, tuple(budgets)
         self._growth, self._grow_every, self._ceiling = growth, grow_every, ceiling
-        self._threshold = prune_threshold
+        self._threshold, self._warm_up = prune_threshold, warm_up
         self._score = L1() if score is None else score
         self._weights = _weights(graph, model)
         self.driven = np.zeros(graph.unit_count, bool)
@@ -101,11 +105,12 @@ class GrowingPenalty:
     @property
     def penalty(self) -> float:
         """Weight of the penalty at this moment; that of weight decay, in the same units."""
-        return min(self._growth * (self._steps // self._grow_every), self._ceiling)
+        growths = max(self._steps - self._warm_up, 0) // self._grow_every
+        return min(self._growth * growths, self._ceiling)
 
     @property
     def leaving(self) -> np.ndarray | None:
-        """The units that are to go, bool, shape ``[u]``; None before the first step."""
+        """The units that are to go, bool, shape ``[u]``; None before they are chosen."""
         return None if self._leaving is None else self._leaving.cpu().numpy()
 
     def attach(self) -> None:
@@ -115,7 +120,7 @@ class GrowingPenalty:
         """Take nothing out."""
 
     def write(self) -> None:
-        """Leave the weights as they are; without a step before, choose the units now."""
+        """Leave the weights as they are; choose the units now, if they are not yet."""
         self._choose()
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -133,8 +138,10 @@ class GrowingPenalty:
             SearchError: If the optimizer lacks a weight, or training has diverged.
         """
         rates = learning_rates(optimizer, (weight for weight, _ in self._weights), "weights")
-        self._choose()
         self._steps += 1
+        if self._steps <= self._warm_up:
+            return
+        self._choose()
         for (weight, _), times in zip(self._weights, self._times_paid(), strict=True):
             if times is not None:
                 weight.copy_(l2_decay(weight, rates[weight] * self.penalty * times))
@@ -143,7 +150,7 @@ class GrowingPenalty:
         """Score units that are to stay above all others, and those by what is left of them.
 
         Returns:
-            Float64, shape ``[u]``; equal for all before the first step.
+            Float64, shape ``[u]``; equal for all before they are chosen.
 
         Raises:
             SearchError: If training has diverged.
@@ -157,7 +164,7 @@ class GrowingPenalty:
         """Tell which units are to stay, or have more left than the threshold.
 
         Returns:
-            Bool, shape ``[u]``; all of them before the first step.
+            Bool, shape ``[u]``; all of them before they are chosen.
 
         Raises:
             SearchError: If training has diverged.

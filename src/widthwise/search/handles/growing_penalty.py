@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from widthwise.cost import Budget
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
-from widthwise.rewrites import Rewrite
 from widthwise.search.handles.base import Ground
 from widthwise.search.handles.checks import (
     learning_rates,
@@ -78,7 +77,6 @@ class GrowingPenalty:
         if grow_every < 1:
             raise ConfigError(f"`grow_every` must be at least 1 step, got {grow_every!r}.")
         self.model = model
-        self.rewrites: tuple[Rewrite, ...] = ()
         self._graph, self._budgets = graph, tuple(budgets)
         self._growth, self._grow_every, self._ceiling = growth, grow_every, ceiling
         self._threshold, self._warm_up = prune_threshold, warm_up

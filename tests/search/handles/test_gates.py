@@ -95,6 +95,19 @@ def test_units_without_a_gate_left_are_gone_already() -> None:
     torch.testing.assert_close(small.eval()(IMAGE), searched, rtol=1e-4, atol=1e-5)
 
 
+def test_gates_that_are_left_end_up_in_the_weights() -> None:
+    """The narrow network and the whole one compute what the gated one did, as plain modules."""
+    model = resnet20()
+    search = ww.methods.sss(model, IMAGE, budget=ww.Macs(1.0))
+    set_gates(search, {"layer1.1": 0.6, "layer2.2": 1.7} | {f"conv1:{n}": 0.5 for n in range(9)})
+    searched = model(IMAGE)
+    small, plan = search.finish()
+    assert plan.widths["conv1"] == 16
+    for network in (small.eval(), model):
+        torch.testing.assert_close(network(IMAGE), searched, rtol=1e-5, atol=1e-6)
+        assert not any(nn.utils.parametrize.is_parametrized(each) for each in network.modules())
+
+
 def test_the_plan_rebuilds_the_network_from_a_file(tmp_path) -> None:
     """Blocks and units are read from the plan, and the user's own class is all it needs."""
     search = ww.methods.sss(resnet20(), IMAGE, budget=HALF)

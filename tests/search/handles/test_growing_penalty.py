@@ -180,3 +180,22 @@ def test_units_may_be_chosen_later() -> None:
     step(search, optimizer)
     assert search.handle.penalty == pytest.approx(0.1)
     assert not search.handle.leaving[search.graph.axes["0"].units][5]
+
+
+def test_a_resumed_search_remembers_whom_it_has_chosen() -> None:
+    """Whatever the weights are now, the same units go, measured by what they had at the start."""
+    model = net()
+    search = ww.methods.growing_reg(model, IMAGE, budget=HALF)
+    step(search, SGD(model.parameters(), lr=0.1), 7)
+    state = search.state_dict()
+    other = net()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.copy_(parameter.flatten().flip(0).view_as(parameter))
+    again = ww.methods.growing_reg(other, IMAGE, budget=HALF)
+    again.load_state_dict(state)
+    np.testing.assert_array_equal(again.handle.leaving, search.handle.leaving)
+    assert again.handle.penalty == search.handle.penalty > 0
+    assert not np.allclose(again.handle.importance(), search.handle.importance())
+    other.load_state_dict(model.state_dict())
+    np.testing.assert_allclose(again.handle.importance(), search.handle.importance())

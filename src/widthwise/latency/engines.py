@@ -99,7 +99,7 @@ def ready(network: nn.Module, inputs: Inputs, setting: Setting) -> Callable[[], 
         ConfigError: If the engine cannot run it, or packages are missing.
     """
     device = torch.device(setting.device)
-    copied = copy_module(network, lambda _, tensor: _with_values(tensor).to(device)).eval()
+    copied = copy_module(network, lambda _, tensor: with_values(tensor).to(device)).eval()
     if setting.engine is Engine.onnxruntime:
         return session_runner(to_onnx_bytes(copied, inputs), inputs.tensors, setting.threads)
     given = inputs.map(lambda tensor: tensor.to(device))
@@ -108,7 +108,7 @@ def ready(network: nn.Module, inputs: Inputs, setting: Setting) -> Callable[[], 
     return _runner(copied if given.method == "forward" else getattr(copied, given.method), given)
 
 
-def _with_values(tensor: Tensor) -> Tensor:
+def with_values(tensor: Tensor) -> Tensor:
     """Return a tensor on the CPU or where it is; one of the meta device gets constants."""
     if not tensor.is_meta:
         return tensor.detach()

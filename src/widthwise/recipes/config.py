@@ -37,6 +37,8 @@ class BudgetConfig:
     """Parameters."""
     memory: float | str | None = None
     """Bytes of parameters and activations, for one input."""
+    latency: float | str | None = None
+    """Milliseconds for one input, in PyTorch on this machine; an amount is written like 2.5ms."""
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is None for name in BUDGETS):
@@ -49,7 +51,8 @@ class BudgetConfig:
     def open(self) -> list[Budget]:
         """Make the budgets, all of which must be met."""
         given = {name: getattr(self, name) for name in BUDGETS}
-        return [BUDGETS[name](most) for name, most in given.items() if most is not None]
+        # As text: a bare number is milliseconds to `Latency`, and a fraction in a recipe.
+        return [BUDGETS[name](str(most)) for name, most in given.items() if most is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ def plain(config: Any) -> Any:
 
     Example:
         >>> plain(BudgetConfig(macs=0.5))
-        {'macs': 0.5, 'params': None, 'memory': None}
+        {'macs': 0.5, 'params': None, 'memory': None, 'latency': None}
     """
     if dataclasses.is_dataclass(config):
         return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}

@@ -180,20 +180,20 @@ class Search:
         """
         self._require_running()
         self._handle.write()
-        kept = select(
-            self._graph, self._handle.importance(), self._budgets, self._limits, full=self._full
-        )
-        plan = Plan.of(
-            self._graph,
-            kept,
-            budgets=self._budgets,
-            method=self._method,
-            seed=self._seed,
-            before=self._before,
-            full_cost=costs_of(self._full),
-        )
+        importance = self._handle.importance()
+        # What a plan takes is measured on the plain network.
         self._handle.detach()
         try:
+            kept = select(self._graph, importance, self._budgets, self._limits, full=self._full)
+            plan = Plan.of(
+                self._graph,
+                kept,
+                budgets=self._budgets,
+                method=self._method,
+                seed=self._seed,
+                before=self._before,
+                full_cost=costs_of(self._full),
+            )
             small = shrink(self.model, plan, verify=verify)
             if optimizer is not None:
                 carry_optimizer(optimizer, self.model, small, plan)

@@ -1,0 +1,94 @@
+"""What tells milliseconds: this machine, or something of your own that stands for another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from torch import nn
+
+from widthwise.latency.calls import LayerCall
+from widthwise.latency.engines import Engine, Setting, ready, threads
+from widthwise.latency.store import Store
+from widthwise.latency.timing import interleaved
+from widthwise.network.inputs import Inputs
+
+_AT_ONCE = 8
+"""Layers that take turns: all of a network's would not fit into memory."""
+_SECONDS = 1.0
+
+
+class Meter(Protocol):
+    """Tells how many milliseconds layers and networks take."""
+
+    def layers(self, calls: Sequence[LayerCall]) -> list[float]:
+        """Return the milliseconds of each call of a layer."""
+        ...
+
+    def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
+        """Return the milliseconds of each network, measured in turns."""
+        ...
+
+
+class Machine:
+    """Measures on this machine.
+
+    It tells lower quartiles: what runs beside a measurement only ever makes it longer.
+
+    Args:
+        setting: Engine, threads and device.
+        progress: Called with what is being measured, and of how many.
+    """
+
+    def __init__(
+        self, setting: Setting, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self._setting, self._progress = setting, progress
+
+    def layers(self, calls: Sequence[LayerCall]) -> list[float]:
+        """Measure layers, some at a time."""
+        found: list[float] = []
+        in_onnx = self._setting.engine is Engine.onnxruntime
+        with threads(self._setting.threads):
+            for start in range(0, len(calls), _AT_ONCE):
+                if self._progress is not None:
+                    self._progress(start, len(calls))
+                runs = [
+                    each.ready_in_onnxruntime(self._setting)
+                    if in_onnx
+                    else each.ready(self._setting)
+                    for each in calls[start : start + _AT_ONCE]
+                ]
+                found += [times.low for times in interleaved(runs, seconds=0)]
+        return found
+
+    def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
+        """Measure whole networks, all in turns."""
+        with threads(self._setting.threads):
+            runs = [ready(each, inputs, self._setting) for each in networks]
+            return [times.low for times in interleaved(runs, seconds=_SECONDS)]
+
+
+class Remembering:
+    """A meter that measures no layer twice, and keeps what it has measured in a file.
+
+    Args:
+        meter: What measures.
+        store: Where it is kept.
+    """
+
+    def __init__(self, meter: Meter, store: Store) -> None:
+        self._meter, self._store = meter, store
+
+    def layers(self, calls: Sequence[LayerCall]) -> list[float]:
+        """Look layers up, and measure those that are not known."""
+        known = self._store.times
+        new = list({each.key: each for each in calls if each.key not in known}.values())
+        if new:
+            times = self._meter.layers(new)
+            self._store.add({each.key: t for each, t in zip(new, times, strict=True)})
+        return [self._store.times[each.key] for each in calls]
+
+    def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
+        """Measure whole networks anew: the machine may be busier than it was."""
+        return self._meter.networks(networks, inputs)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import math
 import re
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,40 +16,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import widthwise as ww
+from meters import Computed
 from widthwise.cost import full_cost, limit
-from widthwise.latency.calls import LayerCall, calls_in
+from widthwise.latency.calls import LayerCall
 from widthwise.latency.store import Store
 from widthwise.network.inputs import Inputs
 
 IMAGE = torch.zeros(1, 3, 12, 12)
-
-
-@dataclass
-class Computed:
-    """A machine whose times are linear in each width of a layer, and in the bytes written."""
-
-    slow: float = 1.0
-    """What narrow networks take, of what they should."""
-    asked: list[LayerCall] = field(default_factory=list)
-
-    def layers(self, calls: Sequence[LayerCall]) -> list[float]:
-        self.asked += calls
-        return [self._layer(call) for call in calls]
-
-    def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
-        return [self.network(each, inputs) for each in networks]
-
-    def network(self, network: nn.Module, inputs: Inputs) -> float:
-        layers = sum(self._layer(call) for _, call in calls_in(network.eval(), inputs))
-        graph = ww.trace(network, inputs)
-        full = graph.params() == FULL_PARAMS
-        return (layers + 1e-6 * graph.activation_bytes() + 0.05) * (1.0 if full else self.slow)
-
-    @staticmethod
-    def _layer(call: LayerCall) -> float:
-        kernel = math.prod(call.options[0]) if call.options else 1
-        macs = call.outer * call.inner * math.prod(call.size) * kernel
-        return 1e-5 * macs + 1e-3 * call.outer + 2e-3 * call.inner + 0.01
 
 
 class Net(nn.Module):
@@ -206,7 +177,7 @@ def test_a_budget_is_met(graph: ww.ChannelGraph, net: Net, keep: float, tmp_path
 
 def test_a_prediction_that_is_wrong_is_corrected(graph: ww.ChannelGraph, net: Net) -> None:
     """Narrow networks take longer than was predicted: the second plan is narrower, and in time."""
-    slow = Computed()
+    slow = Computed(full_params=FULL_PARAMS)
     budget = ww.Latency(keep=0.6, meter=slow)
     budget.cost(graph, graph.everything)
     slow.slow = 1.3
@@ -219,7 +190,7 @@ def test_a_prediction_that_is_wrong_is_corrected(graph: ww.ChannelGraph, net: Ne
 
 def test_a_bound_that_is_not_met_is_said(graph: ww.ChannelGraph) -> None:
     """Where cutting makes it no quicker, the plan says that it has made it slower."""
-    slow = Computed()
+    slow = Computed(full_params=FULL_PARAMS)
     budget = ww.Latency(keep=0.6, meter=slow)
     budget.cost(graph, graph.everything)
     slow.slow = 20

@@ -22,10 +22,24 @@ COUNTED: Mapping[str, type[Macs | Params | Memory]] = MappingProxyType(
 BUDGETS: Mapping[str, type[Macs | Params | Memory | Latency]] = MappingProxyType(
     {**COUNTED, Latency.name: Latency}
 )
-"""Every budget by the name of its quantity, as recipes, the command line and plans know it.
+"""Every budget by the name of its quantity, as recipes, the command line and plans know it."""
 
-Each is made from text, such as ``50%``.
-"""
+
+def read_budget(name: str, amount: float | str) -> Budget:
+    """Make a budget from what a command line or a recipe says.
+
+    Args:
+        name: A key of `BUDGETS`.
+        amount: Its limit, such as ``0.5``, ``50%``, ``300e6`` or ``2.5ms``. A bare number is no
+            milliseconds here: 0.5 is half of whatever is counted or measured.
+
+    Returns:
+        The budget.
+
+    Raises:
+        BudgetError: If that is no limit.
+    """
+    return Latency.read(str(amount)) if name == Latency.name else BUDGETS[name](amount)
 
 
 def costs_of(graph: ChannelGraph, kept: np.ndarray | None = None) -> dict[str, float]:
@@ -54,4 +68,5 @@ __all__ = [
     "costs_of",
     "full_cost",
     "limit",
+    "read_budget",
 ]

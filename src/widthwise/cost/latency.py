@@ -89,6 +89,43 @@ class Latency:
             )
         _ = self.setting
 
+    @classmethod
+    def read(cls, text: str) -> Latency:
+        """Read what a command line or a recipe says: a limit, and what it is measured with.
+
+        Args:
+            text: ``0.5``, ``50%`` or ``2.5ms``; after commas any of ``engine=``, ``batch=``,
+                ``threads=`` and ``device=``.
+
+        Returns:
+            The budget.
+
+        Raises:
+            BudgetError: If the text says something else.
+            ConfigError: See `Latency`.
+
+        Example:
+            >>> Latency.read("50%,engine=onnxruntime,threads=1").setting.threads
+            1
+        """
+        limit, *options = text.split(",")
+        given: dict[str, Any] = {}
+        for option in options:
+            key, equals, value = option.strip().partition("=")
+            counts = key in ("batch", "threads")
+            if (
+                not equals
+                or not (counts or key in ("engine", "device"))
+                or (counts and not value.isdecimal())
+            ):
+                raise BudgetError(
+                    f"`{option.strip()}` says nothing of how latency is measured.\n"
+                    "Hint: write `latency=0.5` or `latency=2.5ms`, and after a comma any of "
+                    "`engine=onnxruntime`, `batch=8`, `threads=1`, `device=cuda`."
+                )
+            given[key] = int(value) if counts else value
+        return cls(limit, **given)
+
     @property
     def setting(self) -> Setting:
         """What times depend on besides network and machine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import nn
@@ -37,13 +37,10 @@ class Machine:
 
     Args:
         setting: Engine, threads and device.
-        progress: Called with what is being measured, and of how many.
     """
 
-    def __init__(
-        self, setting: Setting, progress: Callable[[int, int], None] | None = None
-    ) -> None:
-        self._setting, self._progress = setting, progress
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
 
     def layers(self, calls: Sequence[LayerCall]) -> list[float]:
         """Measure layers, some at a time."""
@@ -51,8 +48,6 @@ class Machine:
         in_onnx = self._setting.engine is Engine.onnxruntime
         with threads(self._setting.threads):
             for start in range(0, len(calls), _AT_ONCE):
-                if self._progress is not None:
-                    self._progress(start, len(calls))
                 runs = [
                     each.ready_in_onnxruntime(self._setting)
                     if in_onnx

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from widthwise.cost import BUDGETS, Budget
+from widthwise.cost import BUDGETS, Budget, read_budget
 from widthwise.errors import ConfigError
 from widthwise.methods import Method
 from widthwise.recipes.arms import check_arms
@@ -38,7 +38,8 @@ class BudgetConfig:
     memory: float | str | None = None
     """Bytes of parameters and activations, for one input."""
     latency: float | str | None = None
-    """Milliseconds for one input, in PyTorch on this machine; an amount is written like 2.5ms."""
+    """Milliseconds on this machine, in PyTorch and of one input unless it says otherwise: `0.5`,
+    `2.5ms`, or `2.5ms,engine=onnxruntime,batch=8,threads=1`."""
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is None for name in BUDGETS):
@@ -51,8 +52,7 @@ class BudgetConfig:
     def open(self) -> list[Budget]:
         """Make the budgets, all of which must be met."""
         given = {name: getattr(self, name) for name in BUDGETS}
-        # As text: a bare number is milliseconds to `Latency`, and a fraction in a recipe.
-        return [BUDGETS[name](str(most)) for name, most in given.items() if most is not None]
+        return [read_budget(name, most) for name, most in given.items() if most is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from widthwise.latency.calls import Kind, LayerCall, calls_in
-from widthwise.latency.engines import Setting
+from widthwise.latency.engines import Engine, Setting, session_runner
+from widthwise.latency.meter import Machine
 from widthwise.network.inputs import Inputs
 
 LAYERS = {
@@ -38,9 +39,12 @@ def test_a_call_computes_what_its_layer_does(name: str) -> None:
 def test_onnxruntime_is_given_the_same_layer(name: str) -> None:
     """Its output is that of PyTorch."""
     pytest.importorskip("onnxruntime")
+    from widthwise.latency.onnx_layers import as_file
+
     layer, shape = LAYERS[name]
     ((_, call),) = calls_in(layer.eval(), Inputs.of(torch.randn(shape)))
-    (found,) = call.ready_in_onnxruntime(Setting())()  # type: ignore[misc]
+    given = call.tensors("cpu")
+    (found,) = session_runner(as_file(call, *given), given[:1], 1)()  # type: ignore[misc]
     expected = call.ready(Setting())()
     torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-6)
 
@@ -86,3 +90,15 @@ def test_keys_tell_calls_apart() -> None:
         calls += [call for _, call in calls_in(layer.eval(), Inputs.of(torch.randn(shape)))]
     keys = {call.key for call in calls} | {call.at(2, 2, 1).key for call in calls}
     assert len(keys) == 2 * len(calls)
+
+
+@pytest.mark.parametrize("engine", [Engine.eager, Engine.onnxruntime])
+def test_this_machine_tells_a_time_for_every_call(engine: Engine) -> None:
+    """In order, more of them than are measured at once; each is positive."""
+    if engine is Engine.onnxruntime:
+        pytest.importorskip("onnxruntime")
+    layer, shape = LAYERS["conv"]
+    ((_, call),) = calls_in(layer.eval(), Inputs.of(torch.randn(shape)))
+    calls = [call.at(outer, call.inner, 1) for outer in range(1, 11)]
+    times = Machine(Setting(engine=engine)).layers(calls)
+    assert len(times) == 10 and min(times) > 0

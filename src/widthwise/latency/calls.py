@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from widthwise.latency.engines import Setting, session_runner
+from widthwise.latency.engines import Setting
 from widthwise.network.copying import named_tensors
 from widthwise.network.inputs import Inputs
 
@@ -121,20 +121,6 @@ class LayerCall:
             return found
 
         return once
-
-    def ready_in_onnxruntime(self, setting: Setting) -> Callable[[], object]:
-        """Return what runs the layer once in onnxruntime.
-
-        Args:
-            setting: Its threads are used.
-
-        Raises:
-            ConfigError: If packages are missing.
-        """
-        from widthwise.latency.onnx_layers import as_file
-
-        x, weight, bias = self.tensors("cpu")
-        return session_runner(as_file(self, x, weight, bias), [x], setting.threads)
 
 
 def calls_in(network: nn.Module, inputs: Inputs) -> list[tuple[str, LayerCall]]:

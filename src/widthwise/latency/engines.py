@@ -18,8 +18,6 @@ from widthwise.errors import ConfigError
 from widthwise.network.copying import copy_module
 from widthwise.network.inputs import Inputs
 
-_EXPORT_NEEDS = ("onnx", "onnxscript", "onnxruntime")
-
 
 class Engine(Enum):
     """What runs a network."""
@@ -162,7 +160,7 @@ def to_onnx_bytes(network: nn.Module, inputs: Inputs) -> bytes:
     Raises:
         ConfigError: If packages are missing or the network cannot be exported.
     """
-    _require(*_EXPORT_NEEDS)
+    require_onnx()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -240,6 +238,15 @@ def session_runner(
             f"{str(error).splitlines()[0]}\nHint: give the shape that it takes with --input."
         ) from error
     return lambda: opened.run(None, feed)
+
+
+def require_onnx() -> None:
+    """Make sure that networks can be exported and run by onnxruntime.
+
+    Raises:
+        ConfigError: If packages are missing.
+    """
+    _require("onnx", "onnxscript", "onnxruntime")
 
 
 def _require(*packages: str) -> None:

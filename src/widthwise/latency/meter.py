@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from widthwise.latency.calls import LayerCall
-from widthwise.latency.engines import Engine, Setting, ready, threads
+from widthwise.latency.engines import (
+    Engine,
+    Setting,
+    ready,
+    require_onnx,
+    session_runner,
+    threads,
+)
 from widthwise.latency.store import Store
 from widthwise.latency.timing import interleaved
 from widthwise.network.inputs import Inputs
@@ -16,6 +24,8 @@ from widthwise.network.inputs import Inputs
 _AT_ONCE = 8
 """Layers that take turns: all of a network's would not fit into memory."""
 _SECONDS = 1.0
+_LEAST = 0.05
+"""Of what was measured, where nearly all of it is the call."""
 
 
 class Meter(Protocol):
@@ -44,18 +54,13 @@ class Machine:
 
     def layers(self, calls: Sequence[LayerCall]) -> list[float]:
         """Measure layers, some at a time."""
-        found: list[float] = []
-        in_onnx = self._setting.engine is Engine.onnxruntime
+        of_some = _in_onnxruntime if self._setting.engine is Engine.onnxruntime else _in_pytorch
         with threads(self._setting.threads):
-            for start in range(0, len(calls), _AT_ONCE):
-                runs = [
-                    each.ready_in_onnxruntime(self._setting)
-                    if in_onnx
-                    else each.ready(self._setting)
-                    for each in calls[start : start + _AT_ONCE]
-                ]
-                found += [times.low for times in interleaved(runs, seconds=0)]
-        return found
+            return [
+                milliseconds
+                for start in range(0, len(calls), _AT_ONCE)
+                for milliseconds in of_some(calls[start : start + _AT_ONCE], self._setting)
+            ]
 
     def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
         """Measure whole networks, all in turns."""
@@ -87,3 +92,20 @@ class Remembering:
     def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
         """Measure whole networks anew: the machine may be busier than it was."""
         return self._meter.networks(networks, inputs)
+
+
+def _in_pytorch(calls: Sequence[LayerCall], setting: Setting) -> list[float]:
+    return [times.low for times in interleaved([c.ready(setting) for c in calls], seconds=0)]
+
+
+def _in_onnxruntime(calls: Sequence[LayerCall], setting: Setting) -> list[float]:
+    """Measure layers, less what it takes to call the runtime: a network is one call."""
+    require_onnx()
+    from widthwise.latency.onnx_layers import as_file, next_to_nothing
+
+    runs = [session_runner(next_to_nothing(), [torch.zeros(1)], setting.threads)]
+    for call in calls:
+        given = call.tensors("cpu")
+        runs.append(session_runner(as_file(call, *given), given[:1], setting.threads))
+    nothing, *found = (times.low for times in interleaved(runs, seconds=0))
+    return [max(each - nothing, _LEAST * each) for each in found]

@@ -21,7 +21,8 @@ import harness
 import widthwise as ww
 from widthwise.cost.predictor import Predictor
 from widthwise.latency import Setting, interleaved
-from widthwise.latency.engines import Engine, random_inputs, ready, threads
+from widthwise.latency.engines import Engine, random_inputs, ready
+from widthwise.latency.steady import steady
 from widthwise.models import resolve
 from widthwise.search.limits import Limits
 
@@ -49,7 +50,7 @@ def random_plan(graph: ww.ChannelGraph, generator: np.random.Generator) -> np.nd
 def measured(networks: list[torch.nn.Module], graph: ww.ChannelGraph, setting: Setting) -> list:
     """Time networks in turns, in milliseconds; as `Latency` does, the lower quartile."""
     inputs = random_inputs(graph.inputs, setting.batch)
-    with threads(setting.threads):
+    with steady(setting.threads):
         return [t.low for t in interleaved([ready(n, inputs, setting) for n in networks])]
 
 

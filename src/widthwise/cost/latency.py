@@ -30,7 +30,9 @@ class Latency:
 
     What a plan takes is predicted: from times of every layer over its widths, measured once per
     machine and kept in a file (see `widthwise.latency.store`), and from three whole networks. A
-    plan that is found is measured, and where it takes longer than it may, found again.
+    plan that is found is measured, and where it takes longer than it may, found again. Measuring
+    changes one thing in this process: memory that is freed is kept, see
+    `widthwise.latency.steady.keep_memory`.
 
     Args:
         limit: Milliseconds as a number (``2.5``); or text, as the command line and recipes have

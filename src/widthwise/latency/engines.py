@@ -65,17 +65,6 @@ class Setting:
             )
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let PyTorch use so many CPU threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def random_inputs(example: Inputs, batch: int) -> Inputs:
     """Draw inputs like the examples: normal noise for floats, zeros for integers, on the CPU."""
     return Inputs.from_spec(example.with_batch(batch).to_spec())
@@ -88,7 +77,7 @@ def ready(network: nn.Module, inputs: Inputs, setting: Setting) -> Callable[[], 
         network: In any mode and on any device; not changed. Where it has no values, small constants
             stand in for them.
         inputs: What to run it on, of the batch to measure.
-        setting: Engine and device. Threads of PyTorch are those of the caller, see `threads`.
+        setting: Engine and device. Threads of PyTorch are those of the caller, see `steady`.
 
     Returns:
         What runs the network, and waits for its outputs.

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from widthwise.latency.engines import Engine, Setting, ready, session_runner, threads
+from widthwise.latency.engines import Engine, Setting, ready, session_runner
+from widthwise.latency.steady import steady
 from widthwise.network.copying import named_tensors
 from widthwise.network.inputs import Inputs
 
@@ -91,7 +92,7 @@ def _on_gpu(network: nn.Module, inputs: Inputs, setting: Setting) -> int:
 def _measured(folder: Path, count: int) -> int:
     """Load and run what lies in a folder, and return how many bytes that has taken."""
     setting = Setting(threads=count)
-    with threads(count):
+    with steady(count):
         # What the engine sets up once, it sets up for any network.
         ready(nn.Conv2d(8, 8, 3), Inputs.of(torch.zeros(1, 8, 8, 8)), setting)()
         # Files that the parent has just written.

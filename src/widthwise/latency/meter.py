@@ -15,8 +15,8 @@ from widthwise.latency.engines import (
     ready,
     require_onnx,
     session_runner,
-    threads,
 )
+from widthwise.latency.steady import steady
 from widthwise.latency.store import Store
 from widthwise.latency.timing import interleaved
 from widthwise.network.inputs import Inputs
@@ -55,7 +55,7 @@ class Machine:
     def layers(self, calls: Sequence[LayerCall]) -> list[float]:
         """Measure layers, some at a time."""
         of_some = _in_onnxruntime if self._setting.engine is Engine.onnxruntime else _in_pytorch
-        with threads(self._setting.threads):
+        with steady(self._setting.threads):
             return [
                 milliseconds
                 for start in range(0, len(calls), _AT_ONCE)
@@ -64,7 +64,7 @@ class Machine:
 
     def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
         """Measure whole networks, all in turns."""
-        with threads(self._setting.threads):
+        with steady(self._setting.threads):
             runs = [ready(each, inputs, self._setting) for each in networks]
             return [times.low for times in interleaved(runs, seconds=_SECONDS)]
 

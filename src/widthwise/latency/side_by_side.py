@@ -16,10 +16,10 @@ from widthwise.latency.engines import (
     random_inputs,
     ready,
     session_runner,
-    threads,
     to_onnx_bytes,
 )
 from widthwise.latency.memory import peak_bytes
+from widthwise.latency.steady import steady
 from widthwise.latency.timing import Times, interleaved
 from widthwise.network.copying import copy_module
 from widthwise.network.inputs import Inputs
@@ -86,7 +86,7 @@ def side_by_side(
     """
     found = []
     for setting in settings:
-        with threads(setting.threads), tempfile.TemporaryDirectory() as folder:
+        with steady(setting.threads), tempfile.TemporaryDirectory() as folder:
             found += _in_setting(subjects, setting, Path(folder), seconds, memory, progress)
     return found
 

@@ -19,6 +19,7 @@ from widthwise.errors import ConfigError
 from widthwise.healing.progress import Progress
 from widthwise.latency import Setting, interleaved
 from widthwise.latency.engines import ready
+from widthwise.latency.steady import steady
 from widthwise.network.inputs import Inputs
 from widthwise.report.compression import write_page
 from widthwise.runs import write_json, write_model
@@ -193,7 +194,8 @@ def milliseconds(networks: Sequence[nn.Module], inputs: Tensor) -> dict[str, flo
     """
     example = Inputs.of(inputs)
     setting = Setting(threads=torch.get_num_threads())
-    full, narrow = interleaved([ready(each, example, setting) for each in networks])
+    with steady(setting.threads):
+        full, narrow = interleaved([ready(each, example, setting) for each in networks])
     return {"full": full.median, "narrow": narrow.median, "threads": setting.threads}
 
 

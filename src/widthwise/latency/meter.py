@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -24,6 +25,8 @@ from widthwise.network.inputs import Inputs
 _AT_ONCE = 8
 """Layers that take turns: all of a network's would not fit into memory."""
 _SECONDS = 1.0
+_GRAIN = 1e-5
+"""Seconds that a clock may be wrong by: the shortest block of runs takes hundreds of them."""
 _LEAST = 0.05
 """Of what was measured, where nearly all of it is the call."""
 
@@ -43,7 +46,8 @@ class Meter(Protocol):
 class Machine:
     """Measures on this machine.
 
-    It tells lower quartiles: what runs beside a measurement only ever makes it longer.
+    It tells lower quartiles: what runs beside a measurement only ever makes it longer. With one
+    thread on the CPU, it counts the time of that thread, so that other programs take none of it.
 
     Args:
         setting: Engine, threads and device.
@@ -66,7 +70,8 @@ class Machine:
         """Measure whole networks, all in turns."""
         with steady(self._setting.threads):
             runs = [ready(each, inputs, self._setting) for each in networks]
-            return [times.low for times in interleaved(runs, seconds=_SECONDS)]
+            found = interleaved(runs, seconds=_SECONDS, clock=_clock(self._setting))
+        return [times.low for times in found]
 
 
 class Remembering:
@@ -94,8 +99,17 @@ class Remembering:
         return self._meter.networks(networks, inputs)
 
 
+def _clock(setting: Setting) -> Callable[[], float]:
+    alone = setting.threads == 1 and setting.device == "cpu"
+    # The clock of a thread is a coarse one on some systems.
+    exact = time.get_clock_info("thread_time").resolution < _GRAIN
+    return time.thread_time if alone and exact else time.perf_counter
+
+
 def _in_pytorch(calls: Sequence[LayerCall], setting: Setting) -> list[float]:
-    return [times.low for times in interleaved([c.ready(setting) for c in calls], seconds=0)]
+    runs = [call.ready(setting) for call in calls]
+    found = interleaved(runs, seconds=0, clock=_clock(setting))
+    return [times.low for times in found]
 
 
 def _in_onnxruntime(calls: Sequence[LayerCall], setting: Setting) -> list[float]:
@@ -107,5 +121,6 @@ def _in_onnxruntime(calls: Sequence[LayerCall], setting: Setting) -> list[float]
     for call in calls:
         given = call.tensors("cpu")
         runs.append(session_runner(as_file(call, *given), given[:1], setting.threads))
-    nothing, *found = (times.low for times in interleaved(runs, seconds=0))
+    clock = _clock(setting)
+    nothing, *found = (times.low for times in interleaved(runs, seconds=0, clock=clock))
     return [max(each - nothing, _LEAST * each) for each in found]

@@ -39,4 +39,4 @@ class Computed:
     def _layer(call: LayerCall) -> float:
         kernel = math.prod(call.options[0]) if call.options else 1
         macs = call.outer * call.inner * math.prod(call.size) * kernel
-        return 1e-5 * macs + 1e-3 * call.outer + 2e-3 * call.inner + 0.01
+        return 1e-5 * macs + 1e-3 * call.outer + 2e-3 * call.inner + 5e-4 * call.groups + 0.01

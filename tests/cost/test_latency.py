@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import widthwise as ww
+from cases import Case, every_case
 from meters import Computed
 from widthwise.cost import full_cost, limit
 from widthwise.latency.calls import LayerCall
@@ -121,6 +122,28 @@ def test_where_times_are_linear_the_prediction_is_exact(
     small = ww.shrink(net, plan, verify=False)
     predicted = ww.Latency(1, meter=METER).cost(graph, kept)
     assert predicted == pytest.approx(METER.network(small, Inputs.of(IMAGE)), rel=1e-6)
+
+
+@every_case(
+    without={
+        "token_mixer": "channels are the rows that a linear layer is run on",
+        "einsum_linear": "channels are the rows that a linear layer is run on",
+    }
+)
+def test_it_is_exact_for_every_structure(case: Case) -> None:
+    """Groups, shared layers, joined axes and attributes: a random plan takes what was predicted."""
+    model = case.build()
+    graph = ww.trace(model, case.example_inputs)
+    generator = np.random.default_rng(0)
+    kept = graph.everything.copy()
+    for axis in graph.axes.values():
+        if axis.frozen is None:
+            width = int(generator.integers(axis.floor, axis.width + 1))
+            kept[axis.units.start + width : axis.units.stop] = False
+    small = ww.shrink(model, ww.Plan.of(graph, kept), verify=False)
+    inputs = Inputs.from_spec(graph.inputs.with_batch(1).to_spec())
+    predicted = ww.Latency(1, meter=METER).cost(graph, kept)
+    assert predicted == pytest.approx(METER.network(small, inputs), rel=1e-6)
 
 
 def test_every_layer_is_measured_once() -> None:

@@ -70,7 +70,8 @@ class Predictor:
     layers are measured alone, over their widths. The three numbers, none of them negative, are
     fitted to the full network and two that are narrowed uniformly: what normalisations,
     activations and copies take grows with what is written, and a layer in a network finds its
-    weights in a slower memory than one that is run again and again.
+    weights in a slower memory than one that is run again and again. The rows that a linear layer is
+    run on are taken to stay as many, also where they are channels, as in a mixer of tokens.
 
     Args:
         graph: The network; its model is run.

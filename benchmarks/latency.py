@@ -3,9 +3,10 @@
     python benchmarks/latency.py                       all networks and engines, one thread
     python benchmarks/latency.py resnet50 --engine eager --plans 5
 
-Nothing else should run meanwhile. Per network and engine: what was predicted and measured for
-random plans of aligned widths, between a quarter and all of every axis; the same for `Macs(0.5)`
-and for `Latency(keep=0.5)`, both by L1, with what they leave of the MACs.
+Nothing else should run meanwhile; all of it takes an hour or two. Per network and engine: what was
+predicted and measured for random plans of aligned widths, between a quarter and all of every axis;
+then plans of `Macs(0.5)` and of `Latency(keep=0.5)`, both by L1, with what they leave of the MACs
+and of the time on the wall.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import widthwise as ww
 from widthwise.cost.predictor import Predictor
 from widthwise.latency import Setting, interleaved
 from widthwise.latency.engines import Engine, random_inputs, ready
+from widthwise.latency.meter import Machine
 from widthwise.latency.steady import steady
 from widthwise.models import resolve
 from widthwise.search.limits import Limits
@@ -47,11 +49,14 @@ def random_plan(graph: ww.ChannelGraph, generator: np.random.Generator) -> np.nd
     return kept
 
 
-def measured(networks: list[torch.nn.Module], graph: ww.ChannelGraph, setting: Setting) -> list:
-    """Time networks in turns, in milliseconds; as `Latency` does, the lower quartile."""
+def shares(
+    full: torch.nn.Module, small: torch.nn.Module, graph: ww.ChannelGraph, setting: Setting
+) -> float:
+    """Time two networks in turns by the clock on the wall; return what the second takes of it."""
     inputs = random_inputs(graph.inputs, setting.batch)
     with steady(setting.threads):
-        return [t.low for t in interleaved([ready(n, inputs, setting) for n in networks])]
+        first, second = interleaved([ready(each, inputs, setting) for each in (full, small)])
+    return second.median / first.median
 
 
 def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
@@ -66,10 +71,11 @@ def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
     full = budget.cost(graph, graph.everything)
     seconds = time.perf_counter() - start
     generator = np.random.default_rng(0)
+    meter, inputs = Machine(setting), random_inputs(graph.inputs, setting.batch)
     pairs = []
     for _ in range(plans):
         kept = random_plan(graph, generator)
-        (found,) = measured([Predictor.network(graph, kept)], graph, setting)
+        (found,) = meter.networks([Predictor.network(graph, kept)], inputs)
         pairs.append((budget.cost(graph, kept), found))
     errors = [abs(predicted / found - 1) for predicted, found in pairs]
     row: dict[str, object] = {
@@ -89,10 +95,9 @@ def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
             row[title] = str(error).splitlines()[0]
             continue
         small = ww.shrink(model, plan, verify=False)
-        whole, narrow = measured([model, small], graph, setting)
         row[title] = {
             "macs_kept": round(plan.macs() / plan.full_macs, 4),
-            "time_kept": round(narrow / whole, 4),
+            "time_kept": round(shares(model, small, graph, setting), 4),
             "latency": dict(plan.latency),
         }
     return row

@@ -15,6 +15,7 @@ ROWS = (
     {"arguments", "errors", "_version", "files", "measures"},
     {"rules"},
     {"network"},
+    {"latency"},
     {"graph"},
     {"cost", "rewrites"},
     {"plans"},

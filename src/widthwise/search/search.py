@@ -187,20 +187,21 @@ class Search:
         self._require_running()
         network_in(self.model, "search.finish()")
         self._handle.write()
-        ground, kept = self._chosen()
-        plan = Plan.of(
-            ground.graph,
-            kept,
-            budgets=self._budgets,
-            method=self._method,
-            seed=self._seed,
-            before=ground.before,
-            full_cost=costs_of(self._full),
-        )
         idle = [each for each in self.model.parameters() if not each.requires_grad]
         by = list(self._handle.parameters())
+        # What a plan takes is measured on the plain network.
         self._handle.detach()
         try:
+            ground, kept = self._chosen()
+            plan = Plan.of(
+                ground.graph,
+                kept,
+                budgets=self._budgets,
+                method=self._method,
+                seed=self._seed,
+                before=ground.before,
+                full_cost=costs_of(self._full),
+            )
             small = shrink(self.model, plan, verify=verify)
             if optimizer is not None:
                 computed = [each for each in idle if each.requires_grad]

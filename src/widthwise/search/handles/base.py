@@ -74,7 +74,13 @@ class Handle(Protocol):
         ...
 
     def importance(self) -> np.ndarray:
-        """Score every unit by what has been learned; low goes first. Float64, shape ``[units]``."""
+        """Score every unit by what has been learned; low goes first.
+
+        Asked while attached, and in the end when it is detached and its weights are written.
+
+        Returns:
+            Float64, shape ``[units]``.
+        """
         ...
 
     def alive(self) -> np.ndarray:

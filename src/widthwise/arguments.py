@@ -14,7 +14,9 @@ from widthwise.errors import ConfigError
 def network_in(model: object, line: str) -> nn.Module:
     """Return the network itself, without what PyTorch puts around it.
 
-    That is `torch.compile`, data parallelism, and averages of weights.
+    That is `torch.compile`, data parallelism, and averages of weights; and modules that hold one
+    network and have no forward of their own, such as the `YOLO` of ultralytics, which predicts,
+    and downloads what it may need for that, when it is called.
 
     Args:
         model: What was passed for a network.
@@ -24,7 +26,7 @@ def network_in(model: object, line: str) -> nn.Module:
         The module inside; the same if nothing is around it.
 
     Raises:
-        ConfigError: If it is no module.
+        ConfigError: If it is no module, or holds none.
 
     Example:
         >>> net = nn.Linear(2, 2)
@@ -46,7 +48,17 @@ def _inside(model: nn.Module) -> nn.Module | None:
         return model.get_submodule("_orig_mod")
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         return model.get_submodule("module")
-    return None
+    kind = type(model)
+    if kind.forward is not nn.Module.forward or kind.__call__ is nn.Module.__call__:
+        return None
+    held = dict(model.named_children())
+    if len(held) != 1:
+        names = ", ".join(f"`{name}`" for name in held) or "none"
+        raise ConfigError(
+            f"`{kind.__name__}` has no forward, and not one network in it. Modules in it: {names}.\n"
+            "Hint: pass the network that it calls; one that was exported to a file cannot be cut."
+        )
+    return held.popitem()[1]
 
 
 def require(value: object, kind: type, what: str, line: str) -> None:

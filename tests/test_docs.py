@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import summary
@@ -43,7 +44,8 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         code, expected = match.groups()
         line = page.read_text(encoding="utf-8")[: match.start()].count("\n") + 2
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
+        # Some packages change how numbers print, everywhere.
+        with contextlib.redirect_stdout(printed), np.printoptions():
             block = "\n" * (line - 1) + code
             # Without the future imports of this file: a reader has none of them.
             exec(compile(block, str(page), "exec", dont_inherit=True), names)
@@ -60,12 +62,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.name)
 def test_examples_run(script: Path, tmp_path: Path) -> None:
-    """Every example script runs from an empty folder within a minute."""
+    """Every example script runs from an empty folder, within two minutes on a busy machine."""
     require_package(script)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "YOLO_CONFIG_DIR": str(tmp_path)}
     run = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:__main__", str(script)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,7 +106,11 @@ def draw(task: str) -> str:
             box = [x, y, 2 * r, 2 * r]
             corners = [x - r, y - r, x + r, y - r, x + r, y + r, x - r, y + r]
             label = {"detect": box, "pose": [*box, x, y]}.get(task, corners)
-            line = [number % 2, *(value / SIZE for value in label), *([2] if task == "pose" else [])]
+            line = [
+                number % 2,
+                *(value / SIZE for value in label),
+                *([2] if task == "pose" else []),
+            ]
             (Path(task) / split / "labels" / f"{number}.txt").write_text(" ".join(map(str, line)))
     data = Path(task) / "data.yaml"
     data.write_text(
@@ -167,3 +170,134 @@ def test_its_own_trainer_keeps_it_narrow(name: str) -> None:
     assert shapes(best.model) == wanted
     assert not torch.equal(best.model.state_dict()["model.0.conv.weight"], before)
     assert narrow.val(data=f"{yolo.task}/data.yaml", imgsz=SIZE, plots=False).box.map >= 0
+
+
+def test_a_training_that_was_stopped_goes_on() -> None:
+    """`resume` builds nothing anew: the narrow network is in the checkpoint."""
+    from ultralytics import YOLO
+
+    yolo = build("yolov8n")
+    small, _ = cut(yolo)
+    narrow = with_network(yolo, small)
+
+    def stop(training: Any) -> None:
+        raise KeyboardInterrupt
+
+    narrow.add_callback("on_model_save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        narrow.train(**settings("detect") | {"epochs": 2}, trainer=trainer(narrow))
+    last = YOLO(narrow.trainer.last)
+    last.train(resume=True, trainer=trainer(last))
+    assert last.trainer.start_epoch == 1
+    assert shapes(last.model) == shapes(small)
+
+
+def test_processes_for_several_devices_train_the_narrow_network() -> None:
+    """The script that ultralytics writes for each of them runs, here on one CPU."""
+    from ultralytics import YOLO
+    from ultralytics.utils.dist import generate_ddp_file
+
+    yolo = build("yolov8n")
+    small, _ = cut(yolo)
+    narrow = with_network(yolo, small)
+    scripts: list[str] = []
+    narrow.add_callback(
+        "on_pretrain_routine_end",
+        lambda training: scripts.append(write(training, generate_ddp_file)),
+    )
+    narrow.train(**settings("detect"), trainer=trainer(narrow))
+    subprocess.run([sys.executable, scripts[0]], check=True, capture_output=True, timeout=120)
+    assert shapes(YOLO("runs/again/weights/last.pt").model) == shapes(small)
+
+
+def write(training: Any, generate: Any) -> str:
+    """Write the script for a training into another folder, without this very callback."""
+    folder, called = training.args.save_dir, training.callbacks
+    training.args.save_dir, training.callbacks = str(Path("runs/again").absolute()), {}
+    try:
+        return str(generate(training))
+    finally:
+        training.args.save_dir, training.callbacks = folder, called
+
+
+def test_the_usual_trainer_is_refused_by_name() -> None:
+    """It would build the network at full width; in memory and from a file."""
+    from ultralytics import YOLO
+
+    yolo = build("yolov8n")
+    small, _ = cut(yolo)
+    narrow, options = with_network(yolo, small), settings("detect")
+    narrow.save("narrow.pt")
+    for each in (narrow, YOLO("narrow.pt")):
+        with pytest.raises(KeyError, match=r"trainer=widthwise\.ultralytics\.trainer\(yolo\)"):
+            each.train(**options)
+    with pytest.raises(ConfigError, match="cannot be built from a list of layers"):
+        narrow.train(**options, pretrained=False, trainer=trainer(narrow))
+
+
+def test_data_with_other_classes_are_refused_by_name() -> None:
+    """A narrow network keeps its head."""
+    yolo = build("yolov8n")
+    small, _ = cut(yolo)
+    narrow, options = with_network(yolo, small), settings("detect")
+    data = Path(options["data"])
+    data.write_text(data.read_text().replace("[a, b]", "[a, b, c]"))
+    with pytest.raises(ConfigError, match="`nc` 2, the data 3"):
+        narrow.train(**options, trainer=trainer(narrow))
+
+
+def test_a_file_opens_without_widthwise_and_without_pickled_classes_of_others() -> None:
+    """In a fresh process, also where ultralytics reads only classes that it knows."""
+    yolo = build("yolov8n")
+    small, _ = cut(yolo)
+    with_network(yolo, small).save("narrow.pt")
+    torch.save(copy.deepcopy(small).half().float().eval()(IMAGES)[0], "wanted.pt")
+    torch.save(IMAGES, "images.pt")
+    code = (
+        "import sys; sys.modules['widthwise'] = None\n"
+        "import torch; from ultralytics import YOLO\n"
+        "found = YOLO('narrow.pt').model(torch.load('images.pt'))[0]\n"
+        "assert torch.equal(found, torch.load('wanted.pt'))\n"
+    )
+    environment = os.environ | {"ULTRALYTICS_SAFE_LOAD": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n-seg", "yolo12n-pose"])
+def test_an_export_computes_what_the_narrow_network_does(name: str) -> None:
+    """As ONNX, into a file of its own name."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="export is an extra")
+    yolo = build(name)
+    small, _ = cut(yolo)
+    file = with_network(yolo, small).export(format="onnx", imgsz=SIZE, simplify=False)
+    assert Path(file).name == "narrow.onnx"
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    found = torch.from_numpy(session.run(None, {"images": IMAGES[:1].numpy()})[0])
+    wanted = tensors_of(small.eval()(IMAGES[:1]))[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_what_the_narrow_network_is_put_beside_stays_as_it_was() -> None:
+    """Network, settings and callbacks of the full one."""
+    yolo = build("yolov8n")
+    small, _ = cut(yolo)
+    wanted, layers = shapes(yolo.model), copy.deepcopy(yolo.model.yaml)
+    narrow = with_network(yolo, small)
+    narrow.add_callback("on_train_start", print)
+    narrow.overrides["imgsz"] = 7
+    assert narrow.model is small
+    assert shapes(yolo.model) == wanted
+    assert yolo.model.yaml == layers
+    assert "imgsz" not in yolo.overrides
+    assert print not in yolo.callbacks["on_train_start"]
+
+
+def test_wrong_arguments_are_answered_with_the_line_to_write() -> None:
+    """A network for a `YOLO`, another network, and what has no trainer."""
+    yolo = build("yolov8n")
+    with pytest.raises(ConfigError, match=r"with_network\(yolo, small\)"):
+        with_network(yolo.model, yolo.model)
+    with pytest.raises(ConfigError, match=r"got a `YOLO` and a `Linear`"):
+        with_network(yolo, nn.Linear(2, 2))
+    with pytest.raises(ConfigError, match=r"got a `DetectionModel`(?s:.*)trainer=trainer\(yolo\)"):
+        trainer(yolo.model)

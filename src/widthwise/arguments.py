@@ -55,7 +55,7 @@ def _inside(model: nn.Module) -> nn.Module | None:
     if len(held) != 1:
         names = ", ".join(f"`{name}`" for name in held) or "none"
         raise ConfigError(
-            f"`{kind.__name__}` has no forward, and not one network in it. Modules in it: {names}.\n"
+            f"`{kind.__name__}` has no forward and not one network in it. Its modules: {names}.\n"
             "Hint: pass the network that it calls; one that was exported to a file cannot be cut."
         )
     return held.popitem()[1]

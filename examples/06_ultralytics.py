@@ -74,7 +74,7 @@ ww.heal(small, yolo, plan, images.split(16), steps=30)
 # Its own trainer, validator, exports and files.
 narrow = with_network(yolo, small)
 healed = precision(narrow)
-careful = {"optimizer": "AdamW", "lr0": 0.0003, "warmup_epochs": 0}
+careful = {"optimizer": "AdamW", "lr0": 0.001, "warmup_epochs": 0, "scale": 0.0, "translate": 0.0}
 narrow.train(**TRAINING, **careful, epochs=3, name="narrow", trainer=trainer(narrow))
 trained = precision(narrow)
 narrow.save("narrow.pt")

@@ -19,7 +19,11 @@ import summary
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-NEEDS = {"ultralytics.md": "ultralytics", "06_ultralytics.py": "ultralytics"}
+NEEDS = {
+    "hugging_face.md": "transformers",
+    "ultralytics.md": "ultralytics",
+    "06_ultralytics.py": "ultralytics",
+}
 """Packages that a page or an example is about, and that need not be here."""
 
 # A Python block, and the text block right after it, if there is one.

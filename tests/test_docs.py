@@ -43,6 +43,7 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The Python blocks of a page run in order; a text block after one is its exact output."""
     require_package(page)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     names: dict[str, object] = {"__name__": "docs"}
     for match in BLOCK.finditer(page.read_text(encoding="utf-8")):
         code, expected = match.groups()

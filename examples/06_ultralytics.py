@@ -64,7 +64,7 @@ yolo = YOLO("yolov8n.yaml")
 yolo.train(**TRAINING, epochs=20, name="full", optimizer="AdamW", lr0=0.002, val=False)
 full = precision(yolo)
 
-# Half of its MACs, healed on images without labels. `ww.compress` takes longer and finds more.
+# Half of its MACs, healed on images without labels. `ww.compress` takes much longer.
 graph = ww.trace(yolo, images[:1])
 plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5))
 small = ww.shrink(yolo, plan)

@@ -38,8 +38,8 @@ def keep_memory() -> bool:
 
     Between two runs of a network, glibc gives the memory of large activations back to the system,
     and then takes it again page by page; or it does not, depending on the sizes that happened to be
-    freed before. MobileNetV2 takes 20 ms in the one case and 13 ms in the other, so that a cut
-    seems to save nothing, or far too much. Outside of Widthwise, the environment variable
+    freed before. The same network takes far longer in the one case, so that a cut seems to save
+    nothing, or far too much. Outside of Widthwise, the environment variable
     ``MALLOC_TRIM_THRESHOLD_=2000000000`` does the same for a program.
 
     Returns:

@@ -157,3 +157,56 @@ def test_grouped_convolution_is_cut_by_whole_groups():
     groups = [(m.in_channels, m.groups) for m in small.modules() if isinstance(m, nn.Conv2d)]
     assert all(channels % count == 0 for channels, count in groups)
     assert plan.macs() <= 0.6 * plan.full_macs
+
+
+def paced(seed: int, lr: float, steps: int, **options):
+    """A search with a length, trained until it is done; returns it and how long that took."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 3),
+        nn.BatchNorm2d(24), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 4),
+    )  # fmt: skip
+    search = dhp(
+        net, torch.zeros(1, 3, 8, 8), budget=ww.Macs(0.5), steps=steps, check_every=5,
+        stop_limit=0.02, seed=seed, **options,
+    )  # fmt: skip
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9)
+    for step in range(2 * steps):
+        generator = torch.Generator().manual_seed(step)
+        images = torch.randn(16, 3, 8, 8, generator=generator)
+        labels = torch.randint(4, (16,), generator=generator)
+        optimizer.zero_grad()
+        functional.cross_entropy(net(images), labels).backward()
+        optimizer.step()
+        search.step(optimizer)
+        if search.done:
+            break
+    return search, step + 1
+
+
+@pytest.mark.parametrize("lr", [0.005, 0.1])
+@pytest.mark.parametrize("steps", [60, 200])
+def test_a_search_with_a_length_reaches_its_budget_then(steps: int, lr: float) -> None:
+    """Whatever the learning rate; the cost falls all the way and not only in the end."""
+    search, taken = paced(0, lr, steps)
+    assert 0.9 * steps <= taken <= 1.2 * steps
+    costs = [check["cost_fraction"] for check in search.history]
+    assert costs[len(costs) * 3 // 4] < costs[0] - 0.05
+    _, plan = search.finish()
+    assert plan.macs() <= 0.5 * plan.full_macs
+
+
+def test_a_search_with_a_length_resumes_where_it_was() -> None:
+    """Steps done and the pace of the moment are in its state."""
+    search, _ = paced(0, 0.05, 100)
+    state = search.state_dict()
+    assert 90 <= state["handle"]["done"] <= 120 and state["handle"]["distance"] > 0
+    fresh, _ = paced(0, 0.05, 1)
+    fresh.load_state_dict(state | {"network": fresh.state_dict()["network"]})
+    assert fresh.state_dict()["handle"] == state["handle"]
+
+
+def test_a_length_of_nothing_is_refused() -> None:
+    """The error names the setting."""
+    with pytest.raises(ww.errors.ConfigError, match="`steps` must be at least 1"):
+        dhp(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8), budget=ww.Macs(0.5), steps=0)

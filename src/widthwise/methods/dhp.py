@@ -35,6 +35,8 @@ class DhpSettings:
     """Name of the method."""
     sparsity: float = 1e-4
     """Every step pulls the latents towards zero by this times the learning rate."""
+    steps: int | None = None
+    """Steps in which the budget is reached: the pull is set to that, and `sparsity` not used."""
     prune_threshold: float = 5e-3
     """Units with latents below this count as removed when the cost is compared with the budget."""
     stop_limit: float = 0.05
@@ -63,7 +65,7 @@ class DhpSettings:
         Args:
             graph: Trace of ``model``.
             model: The network; not changed.
-            budgets: Not looked at: the search compares with them.
+            budgets: What is to be reached in ``steps``, if these are given.
             limits: What no plan may go below.
             seed: Seed of latents and hypernetwork; 1 by default.
             prox: What shrinks the latents; soft thresholding by default.
@@ -75,6 +77,8 @@ class DhpSettings:
             graph,
             model,
             limits=limits,
+            steps=self.steps,
+            budgets=budgets,
             sparsity=self.sparsity,
             prune_threshold=self.prune_threshold,
             embedding_dim=self.embedding_dim,
@@ -93,6 +97,7 @@ def dhp(
     *,
     budget: Budget | Sequence[Budget],
     sparsity: float = 1e-4,
+    steps: int | None = None,
     prune_threshold: float = 5e-3,
     stop_limit: float = 0.05,
     check_every: int = 100,
@@ -129,6 +134,9 @@ def dhp(
         budget: What the result may cost at most, such as ``ww.Macs(0.5)``; a list for several.
         sparsity: Strength of the regulariser; each step moves every latent by ``sparsity * lr``.
             The paper's lambda.
+        steps: Steps in which the budget is reached, so that a search has a length: how far a step
+            moves the latents follows from what is left to do, and ``sparsity`` is not used. Not
+            published.
         prune_threshold: Latents below this magnitude count as removed when the cost is compared
             with the budget. The paper's tau.
         stop_limit: `Search.done` when the cost is above the budget by at most this fraction of the
@@ -177,6 +185,7 @@ def dhp(
     )
     settings = DhpSettings(
         sparsity=sparsity,
+        steps=steps,
         prune_threshold=prune_threshold,
         stop_limit=stop_limit,
         check_every=check_every,

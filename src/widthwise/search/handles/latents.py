@@ -5,13 +5,15 @@ Li et al., "DHP: Differentiable Meta Pruning via HyperNetworks" (ECCV 2020, arXi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from widthwise.cost import Budget
 from widthwise.graph import ChannelGraph
 from widthwise.network.sharding import fill, whole
 from widthwise.search.handles.base import Ground
@@ -22,6 +24,7 @@ from widthwise.search.handles.checks import (
 )
 from widthwise.search.handles.floors import Floors
 from widthwise.search.handles.hyper_conv import HyperConv
+from widthwise.search.handles.pace import Pace
 from widthwise.search.limits import Limits
 from widthwise.search.prox import Prox, SoftThreshold
 
@@ -41,6 +44,8 @@ class Latents:
         embedding_dim: Length of the embedding of a pair of units.
         prox: What shrinks the latents; `SoftThreshold` by default.
         seed: Seed of latents and hypernetwork. The global random state is not touched.
+        steps: Steps in which the budgets are reached, in the place of ``sparsity``; see `Pace`.
+        budgets: Those.
 
     Raises:
         ConfigError: If a number is out of range, or a limit names no axis.
@@ -59,6 +64,8 @@ class Latents:
         embedding_dim: int = 8,
         prox: Prox | None = None,
         seed: int = 1,
+        steps: int | None = None,
+        budgets: Sequence[Budget] = (),
     ) -> None:
         require_non_negative(sparsity=sparsity, prune_threshold=prune_threshold)
         searched = np.zeros(graph.unit_count, dtype=bool)
@@ -69,9 +76,13 @@ class Latents:
             graph, model, searched=searched, embedding_dim=embedding_dim, seed=seed
         )
         self.driven = self._weights.driven
-        self._floors = Floors.of(graph, limits.only(graph, self.driven))
+        limits = limits.only(graph, self.driven)
+        self._floors = Floors.of(graph, limits)
         self._prox = SoftThreshold() if prox is None else prox
         self._sparsity, self._prune_threshold = sparsity, prune_threshold
+        self._pace = None
+        if steps is not None:
+            self._pace = Pace(graph, budgets, self._floors, steps=steps, threshold=prune_threshold)
 
     @property
     def latents(self) -> nn.Parameter:
@@ -107,8 +118,12 @@ class Latents:
             SearchError: If the optimizer lacks parameters of this handle, or training has diverged.
         """
         rates = learning_rates(optimizer, self.parameters(), "latents")
-        distance = self._sparsity * rates[self.latents]
         latents = whole(self.latents)
+        if self._pace is None:
+            distance = self._sparsity * rates[self.latents]
+        else:
+            require_finite(latents, "latents")
+            distance = self._pace.distance(latents)
         moved = self._prox(latents, distance, self._floors.axis_of_unit(latents.device))
         active = self._floors.shrinking(latents, self._prune_threshold)
         fill(self.latents, torch.where(active, moved, latents))
@@ -141,6 +156,15 @@ class Latents:
         latents = whole(self.latents)
         require_finite(latents, "latents")
         return self._floors.kept(latents, self._prune_threshold)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Remembering`: the pace, if there is one."""
+        return {} if self._pace is None else self._pace.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Remembering`."""
+        if self._pace is not None:
+            self._pace.load_state_dict(state)
 
     def better_ground(self, ground: Ground, kept: np.ndarray | None) -> None:
         """See `Handle`: the network that was traced is the one to cut."""

@@ -91,7 +91,9 @@ def _inside(model: nn.Module) -> nn.Module | None:
     if wrapped or _kinds(model) & {"ModelEmaV2", "ModelEmaV3"}:
         return model.get_submodule("module")
     kind = type(model)
-    if kind.forward is not nn.Module.forward or kind.__call__ is nn.Module.__call__:
+    # Not asked for plainly: a scripted module has a forward that no class has.
+    forward = inspect.getattr_static(kind, "forward")
+    if forward is not nn.Module.forward or kind.__call__ is nn.Module.__call__:
         return None
     held = dict(model.named_children())
     if len(held) != 1:

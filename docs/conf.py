@@ -28,7 +28,7 @@ extensions = [
 
 # ---------------------------------------------------------------- pages
 myst_heading_anchors = 3
-copybutton_exclude = ".linenos, .gp, .go"   # a console block is copied without prompts
+copybutton_exclude = ".linenos, .gp, .go"  # a console block is copied without prompts
 
 PAGES = {
     "CHANGELOG": "changelog",
@@ -42,7 +42,7 @@ PAGES = {
 """Files and folders beside docs/, by the ends of links to them, and the pages that show them here."""
 
 # ---------------------------------------------------------------- reference
-default_role = "py:obj"   # a name in single backticks is a link where the reference has it
+default_role = "py:obj"  # a name in single backticks is a link where the reference has it
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -55,6 +55,7 @@ napoleon_use_ivar = True
 
 # ---------------------------------------------------------------- looks
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"Widthwise {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

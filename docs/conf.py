@@ -39,7 +39,7 @@ PAGES = {
     "examples": "examples",
     "results": "benchmarks",
 }
-"""Files and folders beside docs/, by the ends of links to them, and the pages that show them here."""
+"""Files and folders beside docs/, by the ends of links to them, and the pages that show them."""
 
 # ---------------------------------------------------------------- reference
 default_role = "py:obj"  # a name in single backticks is a link where the reference has it

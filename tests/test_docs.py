@@ -54,7 +54,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", ["classification", "restoration"])
 def test_recipes_on_pages_are_recipes(page: str, tmp_path: Path) -> None:
-    """A recipe on a page is read, with the keys of its task and method, and resolves its network."""
+    """A recipe on a page has the keys of its task and method, and a network that traces."""
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(*RECIPE.findall(text), encoding="utf-8")
     recipe = load_recipe(str(tmp_path / "mine.yaml"), [])

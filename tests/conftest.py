@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import hypothesis
+import pytest
 import torch
 
 # Test processes run side by side; one thread each keeps them from taking each other's cores.
@@ -22,3 +24,9 @@ hypothesis.settings.register_profile(
     "explore", max_examples=300, deadline=None, suppress_health_check=_QUIET
 )
 hypothesis.settings.load_profile(os.environ.get("WIDTHWISE_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what tests measure away from what the user has measured."""
+    monkeypatch.setenv("WIDTHWISE_CACHE", str(tmp_path / "cache"))

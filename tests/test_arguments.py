@@ -44,6 +44,17 @@ class Wrapper:
     model = NET
 
 
+class Holder(nn.Module):
+    """Holds a network and has no forward: what ultralytics' YOLO is."""
+
+    def __init__(self, network: nn.Module | None = None) -> None:
+        super().__init__()
+        self.model = "net.onnx" if network is None else network
+
+    def __call__(self, *inputs: Any) -> None:
+        raise OSError("nothing can be downloaded")
+
+
 def plan(**options: Any) -> Callable[[], object]:
     """A call of `ww.plan` with something else than usual."""
     usual = {"score": ww.scores.L1(), "budget": HALF}
@@ -57,6 +68,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a function": (lambda: ww.trace(plan, X), "the function `plan`(?s:.*)call it"),
     "swapped inputs": (lambda: ww.trace(X, NET), "a `Tensor`(?s:.*)the network comes first"),
     "a wrapper": (lambda: ww.trace(Wrapper(), X), r"`Wrapper`(?s:.*)its `\.model` is one \(Net\)"),
+    "a wrapper of a file": (
+        lambda: ww.trace(Holder(), X),
+        "`Holder` has no forward(?s:.*)exported to a file",
+    ),
     "a swapped plan": (lambda: ww.shrink(PLAN, NET), r"`Plan`(?s:.*)ww\.shrink\(model, plan\)"),
     "a graph for a plan": (lambda: ww.shrink(NET, GRAPH), "Expected a plan.*`ChannelGraph`"),
     "a network for a plan": (lambda: ww.heal(NET, NET, NET, [X]), "Expected a plan"),
@@ -109,8 +124,9 @@ def test_wrong_arguments_are_answered_with_the_line_to_write(name: str) -> None:
         nn.DataParallel(NET),
         nn.DataParallel(torch.compile(NET)),
         AveragedModel(NET),
+        Holder(NET),
     ],
-    ids=["compiled", "parallel", "both", "average"],
+    ids=["compiled", "parallel", "both", "average", "holder"],
 )
 def test_what_is_around_a_network_is_looked_through(wrapped: nn.Module, tmp_path: Path) -> None:
     """Names, scores, cuts, proofs, healing and files are those of the network inside."""

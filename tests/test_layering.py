@@ -15,6 +15,7 @@ ROWS = (
     {"arguments", "errors", "_version", "files", "measures"},
     {"rules"},
     {"network"},
+    {"latency"},
     {"graph"},
     {"cost", "rewrites"},
     {"plans"},
@@ -24,7 +25,17 @@ ROWS = (
     {"compression"},
     {"methods"},
     {"widthwise"},  # the public names
-    {"data", "export", "lightning", "models", "report", "runs", "tasks"},
+    {
+        "data",
+        "export",
+        "hugging_face",
+        "lightning",
+        "models",
+        "report",
+        "runs",
+        "tasks",
+        "ultralytics",
+    },
     {"cli", "recipes"},
 )
 HEIGHT = {name: height for height, row in enumerate(ROWS) for name in row}

@@ -15,6 +15,7 @@ NAMES = {
     "Call",
     "ChannelGraph",
     "HealReport",
+    "Latency",
     "Macs",
     "Memory",
     "Params",

@@ -6,7 +6,7 @@ Trace any PyTorch network, decide widths under a budget, rewrite it narrower, pr
 from widthwise import errors, methods, rewrites
 from widthwise._version import __version__
 from widthwise.compression import compress
-from widthwise.cost import Macs, Memory, Params
+from widthwise.cost import Latency, Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.healing import HealReport, heal
 from widthwise.network.inputs import Call
@@ -21,6 +21,7 @@ __all__ = [
     "Call",
     "ChannelGraph",
     "HealReport",
+    "Latency",
     "Macs",
     "Memory",
     "Params",

@@ -14,7 +14,9 @@ from widthwise.errors import ConfigError
 def network_in(model: object, line: str) -> nn.Module:
     """Return the network itself, without what PyTorch puts around it.
 
-    That is `torch.compile`, data parallelism, and averages of weights, of PyTorch and of timm.
+    That is `torch.compile`, data parallelism, and averages of weights, of PyTorch and of timm; and
+    modules that hold one network and have no forward of their own, such as the `YOLO` of
+    ultralytics, which predicts, and downloads what it may need for that, when it is called.
 
     Args:
         model: What was passed for a network.
@@ -24,7 +26,7 @@ def network_in(model: object, line: str) -> nn.Module:
         The module inside; the same if nothing is around it.
 
     Raises:
-        ConfigError: If it is no module, or if its weights are spread over processes.
+        ConfigError: If it is no module, holds none, or its weights are spread over processes.
 
     Example:
         >>> net = nn.Linear(2, 2)
@@ -88,7 +90,17 @@ def _inside(model: nn.Module) -> nn.Module | None:
     )
     if wrapped or _kinds(model) & {"ModelEmaV2", "ModelEmaV3"}:
         return model.get_submodule("module")
-    return None
+    kind = type(model)
+    if kind.forward is not nn.Module.forward or kind.__call__ is nn.Module.__call__:
+        return None
+    held = dict(model.named_children())
+    if len(held) != 1:
+        names = ", ".join(f"`{name}`" for name in held) or "none"
+        raise ConfigError(
+            f"`{kind.__name__}` has no forward and not one network in it. Its modules: {names}.\n"
+            "Hint: pass the network that it calls; one that was exported to a file cannot be cut."
+        )
+    return held.popitem()[1]
 
 
 def require(value: object, kind: type, what: str, line: str) -> None:

@@ -106,12 +106,13 @@ def unreachable_budget(
     # Nobody asks for so few; a share of more than the whole, or percent, is what was meant.
     meant = (
         f"Note: {limit:g} is above 1, so it is a number of {metric}, not a share.\n"
-        if 1 < limit <= 100
+        if 1 < limit <= 100 and float(full).is_integer()
         else ""
     )
+    least, most, whole = map(_number, (smallest, limit, full))
     return BudgetError(
-        f"Cannot reach {metric} <= {limit:,.0f} ({limit / full:.1%} of {full:,.0f}): "
-        f"the smallest reachable value is {smallest:,.0f} ({smallest / full:.1%}).\n"
+        f"Cannot reach {metric} <= {most} ({limit / full:.1%} of {whole}): "
+        f"the smallest reachable value is {least} ({smallest / full:.1%}).\n"
         f"What holds it there, as a share of the full cost:\n{lines}\n"
         f"{meant}Hint: lower `min_width` or `min_keep`, include more axes, "
         f"or ask for at least {math.ceil(smallest / full * 1e4) / 1e4}."
@@ -232,6 +233,11 @@ def rewrite_failed(rewrite: str, where: str, error: float, tolerance: float) -> 
         "Why: a rewrite says which network it equals, and that is checked before anything is cut.\n"
         "Hint: report the model; `verify=False` goes on without the proof."
     )
+
+
+def _number(value: float) -> str:
+    """Write counts in full, and milliseconds to three digits."""
+    return f"{value:,.0f}" if value >= 1000 or float(value).is_integer() else f"{value:.3g}"
 
 
 def _first_lines(error: BaseException, count: int = 3) -> str:

@@ -59,6 +59,25 @@ def test_a_folder_with_everything(
     assert main([*command, "--replace"]) == 0
 
 
+def test_a_cut_that_makes_it_slower_is_said(
+    material: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the terminal and on the page."""
+    weights, images = material
+    times = {"full": 1.0, "narrow": 1.5, "threads": 1}
+    monkeypatch.setattr("widthwise.recipes.compression.milliseconds", lambda *_: times)
+    command = ["compress", "widthwise/resnet14", "--weights", str(weights), "--data", str(images)]
+    command += ["--include", "layer3.*", "--budget", "macs=0.9", "--steps", "0"]
+    assert main([*command, "--out", str(tmp_path / "small")]) == 0
+    assert "1.50 of 1.00 ms (one image, PyTorch); the cut has made it slower" in (
+        capsys.readouterr().out
+    )
+    assert "so the cut has made it slower" in (tmp_path / "small" / "report.html").read_text()
+
+
 def test_a_promise_in_the_place_of_a_budget(
     material: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import widthwise as ww
+from meters import Computed
 from widthwise.cli import main
 
 
@@ -38,3 +39,34 @@ def test_what_is_missing_is_named(
     assert "--data FOLDER" in capsys.readouterr().err
     assert main([*command, "--score", "taylor", "--data", str(images / "kind0")]) == 2
     assert "a folder per class" in capsys.readouterr().err
+
+
+def test_latency_is_predicted_and_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number is a share, as of other budgets; what is measured with follows after commas."""
+    monkeypatch.setattr("widthwise.cost.latency.Machine", lambda setting: Computed())
+    command = ["plan", "widthwise/resnet14", "--out", str(tmp_path / "plan.json")]
+    assert main([*command, "--budget", "latency=0.6,threads=1,batch=2"]) == 0
+    said = capsys.readouterr().out
+    plan = ww.Plan.load(tmp_path / "plan.json")
+    assert "ms measured" in said and "batch 2, 1 thread" in said
+    assert plan.budget == {"latency": "0.6"}
+    assert plan.latency["bound"] == pytest.approx(0.6 * plan.latency["full"])
+    assert plan.latency["measured"] <= plan.latency["bound"] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("budget", "says"),
+    [
+        ("latency=2.5", "such as 2.5ms"), ("latency=0.5,quickly", "says nothing of how"),
+        ("latency=0.5,batch=two", "says nothing of how"), ("latency=0.5,engine=abacus", "abacus"),
+        ("latency=0.5,threads=0", "threads"),
+    ],
+)  # fmt: skip
+def test_latency_that_cannot_be_read_is_an_error(
+    budget: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Milliseconds without their unit, and what is no option."""
+    assert main(["plan", "widthwise/resnet14", "--budget", budget]) == 2
+    assert says in capsys.readouterr().err

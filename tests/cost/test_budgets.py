@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import widthwise as ww
-from widthwise.cost import BUDGETS, Budget, costs_of, full_cost, limit
+from widthwise.cost import BUDGETS, COUNTED, Budget, costs_of, full_cost, limit
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_fractions_may_refer_to_another_network(graph: ww.ChannelGraph) -> None:
 
 def test_every_budget_is_registered_by_its_name(graph: ww.ChannelGraph) -> None:
     """The registry makes each budget from its name, and costs are told by the same names."""
-    assert list(BUDGETS) == ["macs", "params", "memory"]
+    assert list(BUDGETS) == [*COUNTED, "latency"] == ["macs", "params", "memory", "latency"]
     assert all(kind.name == name and kind.title for name, kind in BUDGETS.items())
     found = costs_of(graph)
-    assert found == {name: full_cost(kind(0.5), graph) for name, kind in BUDGETS.items()}
+    assert found == {name: full_cost(kind(0.5), graph) for name, kind in COUNTED.items()}
     assert found["params"] == 516

@@ -25,8 +25,10 @@ from widthwise.models import resolve
 HALF = ww.Macs(0.5)
 SEARCHES: dict[str, Callable[..., ww.methods.Search]] = {
     "dhp": partial(ww.methods.dhp, sparsity=0.5, prune_threshold=0.05, min_width=1),
+    "growing_reg": partial(ww.methods.growing_reg, growth=0.2, grow_every=1, ceiling=20.0),
     "hinge": partial(ww.methods.hinge, sparsity=2.0, threshold=0.05, round_to=1),
     "slimming": partial(ww.methods.slimming, sparsity=0.3),
+    "sss": partial(ww.methods.sss, sparsity=0.1),
 }
 """Every method that trains, under so much pressure that a few steps show."""
 

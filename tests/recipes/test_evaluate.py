@@ -105,6 +105,10 @@ def test_a_denoiser_is_measured_from_its_files_and_shows_what_it_does(
             with Image.open(run / "samples" / sample["file"]) as image:
                 assert min(image.size) > 1
     page = (run / "report.html").read_text(encoding="utf-8")
+    speed = read_json(run / "speed.json")
+    assert set(speed["networks"]) == {"Found widths", "Uniform widths"}
+    assert all(each["milliseconds"]["median"] > 0 for each in speed["networks"].values())
+    assert "Time and memory" in page
     assert page.count("data:image/png;base64,") == sum(map(len, rows))
     assert "How far a " in page and "is not known" in page
 

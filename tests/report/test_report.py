@@ -319,6 +319,21 @@ def test_samples_are_on_the_page(tmp_path: Path) -> None:
     assert sum(target.startswith("data:image/png;base64,") for target in page.loads) == 3
 
 
+def test_time_and_memory_are_on_the_page_where_they_are_known(tmp_path: Path) -> None:
+    """A row per network of the run, empty where an engine could not say; none without the file."""
+    run = make_run(tmp_path)
+    build_report(run)
+    assert "Time and memory" not in words(run)
+    known = {"milliseconds": {"median": 12.34}, "peak_bytes": 3 * 2**20}
+    networks = {"Found widths": known, "Full network": {"milliseconds": None, "peak_bytes": None}}
+    speed = {"item": [1, 3, 321, 481], "threads": 2, "device": "cpu", "networks": networks}
+    write_json(run / "speed.json", speed)
+    build_report(run)
+    text = words(run)
+    assert "481 x 321 pixels on the CPU, threads: 2" in text
+    assert "12.3 ms" in text and "3 MiB" in text
+
+
 def test_a_missing_environment_is_said(tmp_path: Path) -> None:
     """Everything else is on the page; how to run it again too."""
     run = make_run(tmp_path)
@@ -340,6 +355,7 @@ def test_a_missing_environment_is_said(tmp_path: Path) -> None:
         ("metrics.csv", "stage,epoch,step\nfound,0,1\n"),
         ("stages/search/importance/0000.json", "[1.0, 0.5]"),
         ("environment.json", '{"command": '),
+        ("speed.json", '{"item": [1, 3, 8, 8]}'),
     ],
 )
 def test_a_damaged_file_is_named(name: str, content: str, tmp_path: Path) -> None:

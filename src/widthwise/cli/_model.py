@@ -30,7 +30,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         metavar="N,C,H,W",
-        type=_shape,
+        type=input_shape,
         help="shape of the example input (default: the one the network was published for)",
     )
     parser.add_argument(
@@ -88,7 +88,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def input_shape(text: str) -> tuple[int, ...]:
+    """Read the sizes of an input, such as ``1,3,224,224`` or ``1x3x224x224``."""
     try:
         shape = tuple(int(size) for size in text.replace("x", ",").split(","))
     except ValueError:

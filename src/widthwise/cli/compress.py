@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
         Exit code.
     """
     from widthwise.compression.compress import STEPS
-    from widthwise.cost import BUDGETS
+    from widthwise.cost import BUDGETS, read_budget
     from widthwise.models import resolve
 
     given = _parser(list(BUDGETS), STEPS).parse_args(arguments)
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     samples = read_samples(given, spec, example.shape, judged_of(given.images))
     order = Order(
         model=given.model,
-        budgets=[BUDGETS[kind](limit) for kind, limit in given.budget or ()],
+        budgets=[read_budget(kind, limit) for kind, limit in given.budget or ()],
         stop_at=given.stop_at,
         limits=Limits(
             min_width=given.min_width,
@@ -80,6 +80,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _summary(results: dict) -> str:  # type: ignore[type-arg]
+    from widthwise.plans.text import timing
+
     macs, params, times = results["macs"], results["params"], results["milliseconds"]
     lines = [
         f"MACs        {macs['narrow']:,} of {macs['full']:,} ({macs['narrow'] / macs['full']:.1%})",
@@ -89,6 +91,8 @@ def _summary(results: dict) -> str:  # type: ignore[type-arg]
     ]
     if times["narrow"] > times["full"]:
         lines[-1] += "; the cut has made it slower"
+    if results["latency"]:
+        lines.append(f"budget      {timing(results['latency'])}")
     judged = f"on {results['images']['judged']:,} images that nothing was decided on"
     if results["agreement"] is not None:
         cut, narrow = results["agreement"]["cut"], results["agreement"]["narrow"]
@@ -118,7 +122,8 @@ def _parser(budgets: Sequence[str], steps: int) -> argparse.ArgumentParser:
         metavar="KIND=LIMIT",
         type=budget_argument(budgets),
         action="append",
-        help="macs=0.6, params=40%%, ...; several must all be met",
+        help="macs=0.6, params=40%%, latency=0.5 (as `widthwise plan`), ...; several must all be "
+        "met",
     )
     goal.add_argument(
         "--stop-at",

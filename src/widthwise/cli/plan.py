@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         Exit code.
     """
     import widthwise as ww
-    from widthwise.cost import BUDGETS
+    from widthwise.cost import BUDGETS, read_budget
     from widthwise.models import resolve
 
     of_weights: dict[str, Callable[[], Score]] = {
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     plan = ww.plan(
         ww.trace(model, example),
         score=score,
-        budget=[BUDGETS[kind](limit) for kind, limit in given.budget],
+        budget=[read_budget(kind, limit) for kind, limit in given.budget],
         min_width=given.min_width,
         round_to=given.round_to,
         include=given.include,
@@ -121,7 +121,8 @@ def _parser(scores: Sequence[str], budgets: Sequence[str]) -> argparse.ArgumentP
         type=budget_argument(budgets),
         action="append",
         required=True,
-        help="macs=0.5, macs=50%%, macs=300e6, params=..., memory=...; several must all be met",
+        help="macs=0.5, macs=50%%, macs=300e6, params=..., memory=..., latency=0.5, latency=2.5ms, "
+        "latency=50%%,engine=onnxruntime,batch=8,threads=1; several must all be met",
     )
     add_limit_arguments(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan as JSON")

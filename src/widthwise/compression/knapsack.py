@@ -10,6 +10,7 @@ import numpy as np
 from widthwise.cost import Budget, limit
 from widthwise.graph import ChannelGraph
 from widthwise.search.limits import Limits
+from widthwise.search.measuring import met_as_measured
 from widthwise.search.planning import require_reachable
 from widthwise.search.scores.reconstruction import Removal
 
@@ -42,8 +43,12 @@ def least_damage(
         BudgetError: If that cannot be done.
         ConfigError: If a name matches no axis.
     """
-    require_reachable(graph, budgets, limits)
-    return _Selection(graph, removals, budgets, limits).run()
+
+    def choose(each: Sequence[Budget]) -> np.ndarray:
+        require_reachable(graph, each, limits)
+        return _Selection(graph, removals, each, limits).run()
+
+    return met_as_measured(graph, budgets, choose)
 
 
 class _Selection:

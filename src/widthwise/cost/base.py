@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -50,7 +51,8 @@ def budgets_of(budget: Budget | Sequence[Budget]) -> list[Budget]:
             wanted = each if isinstance(each, int | float | str) else 0.5
             raise BudgetError(
                 f"{described(each)} is not a budget: it does not say of what.\n"
-                f"Hint: write `budget=ww.Macs({wanted!r})`, or `ww.Params`, `ww.Memory`, or a list."
+                f"Hint: write `budget=ww.Macs({wanted!r})`, or `ww.Params`, `ww.Memory`, "
+                "`ww.Latency`, or a list."
             )
     if not budgets:
         raise BudgetError(
@@ -76,32 +78,55 @@ def limit(budget: Budget, graph: ChannelGraph, *, full: ChannelGraph | None = No
     Returns:
         The limit.
     """
-    number = read_amount(budget)
-    return number * full_cost(budget, graph if full is None else full) if number <= 1 else number
+    amount = read_amount(budget)
+    if not amount.is_share:
+        return amount.number
+    return amount.number * full_cost(budget, graph if full is None else full)
 
 
-def read_amount(budget: Budget) -> float:
+@dataclass(frozen=True)
+class Amount:
+    """How much of a quantity."""
+
+    number: float
+    is_share: bool
+    """Whether it is a share of what the full network costs."""
+
+
+def read_amount(budget: Budget) -> Amount:
     """Read the amount of a budget: at most 1 is a fraction, above 1 an absolute value.
+
+    A quantity that may be below 1 has a unit, such as ``ms``, and an absolute value is written
+    with it.
 
     Args:
         budget: Its amount is a number or text such as ``"50%"`` or ``"3e8"``.
 
     Returns:
-        The amount as a number.
+        The amount.
 
     Raises:
         BudgetError: If it is not one.
     """
+    unit = getattr(budget, "unit", "")
     text = str(budget.amount).strip()
     percent = text.endswith("%")
+    absolute = bool(unit) and text.endswith(unit)
     try:
-        number = float(text.removesuffix("%")) / (100 if percent else 1)
+        number = float(text.removesuffix("%" if percent else unit)) / (100 if percent else 1)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number) or number <= 0 or (percent and number > 1):
+    is_share = not absolute and number <= 1
+    if (
+        not math.isfinite(number)
+        or number <= 0
+        or (percent and number > 1)
+        or (unit and not absolute and not is_share)
+    ):
+        example = f"such as 2.5{unit}" if unit else "above 1 such as 300e6"
         raise BudgetError(
             f"`{budget.amount!r}` is not a budget for {budget.name}.\n"
             "Expected: a fraction in (0, 1] such as 0.5, a percentage such as '50%', "
-            "or an absolute value above 1 such as 300e6."
+            f"or an absolute value {example}."
         )
-    return number
+    return Amount(number, is_share)

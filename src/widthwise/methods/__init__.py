@@ -6,22 +6,26 @@ from typing import Any
 
 from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
+from widthwise.methods.growing_reg import GrowingRegSettings, growing_reg
 from widthwise.methods.hinge import HingeSettings, hinge
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
 from widthwise.methods.one_shot import OneShotSettings
 from widthwise.methods.random_search import RandomSearchSettings, random_search
 from widthwise.methods.rewrite import RewriteSettings
 from widthwise.methods.slimming import SlimmingSettings, slimming
+from widthwise.methods.sss import SssSettings, sss
 
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
     {
         "dhp": DhpSettings,
+        "growing_reg": GrowingRegSettings,
         "hinge": HingeSettings,
         "lw_dna": LwDnaSettings,
         "one_shot": OneShotSettings,
         "random_search": RandomSearchSettings,
         "rewrite": RewriteSettings,
         "slimming": SlimmingSettings,
+        "sss": SssSettings,
     }
 )
 """The settings of every method, by the name that recipes choose it by."""
@@ -31,6 +35,7 @@ __all__ = [
     "Bench",
     "DhpSettings",
     "Found",
+    "GrowingRegSettings",
     "HingeSettings",
     "LwDnaSettings",
     "Method",
@@ -38,9 +43,12 @@ __all__ = [
     "RandomSearchSettings",
     "RewriteSettings",
     "SlimmingSettings",
+    "SssSettings",
     "dhp",
+    "growing_reg",
     "hinge",
     "lw_dna",
     "random_search",
     "slimming",
+    "sss",
 ]

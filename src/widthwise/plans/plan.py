@@ -15,7 +15,7 @@ import torch
 
 from widthwise import errors, rewrites
 from widthwise._version import __version__
-from widthwise.cost import Budget, costs_of
+from widthwise.cost import Budget, Latency, costs_of
 from widthwise.files import write_atomically
 from widthwise.graph import ChannelGraph
 from widthwise.network.spec import unknown_in
@@ -47,7 +47,7 @@ class Plan:
         model_name: Class name of the network.
         inputs: Shapes and dtypes of the example inputs, as nested JSON.
         constraints: What the trace was asked to freeze and to tie; empty for nothing.
-        cost: What the narrow network costs for one input, by the names of `cost.BUDGETS`.
+        cost: What the narrow network costs for one input, by the names of `cost.COUNTED`.
         full_cost: The same of the user's own network, before any rewrite.
         attributes: Sizes that the user's modules remember and that change, such as a head size, by
             dotted name.
@@ -59,6 +59,8 @@ class Plan:
             rewritten network.
         stale: Attributes, by dotted name, that may tell of a narrowed width and stay as they are:
             nothing says of which; see `ChannelGraph.stale`.
+        latency: Milliseconds of the full and the narrow network, predicted and measured, where they
+            were asked for; see `Latency.measured`.
         graph: The graph it was made from, while in memory; not saved and not compared.
     """
 
@@ -75,6 +77,7 @@ class Plan:
     constraints: Mapping[str, Any] = field(default_factory=dict)
     before: tuple[Rewrite, ...] = ()
     stale: tuple[str, ...] = ()
+    latency: Mapping[str, Any] = field(default_factory=dict)
     graph: ChannelGraph | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -141,6 +144,7 @@ class Plan:
             constraints=graph.constraints.to_spec(),
             before=tuple(before),
             stale=graph.stale(kept),
+            latency=_measured(graph, kept, budgets),
             graph=graph,
         )
 
@@ -183,6 +187,7 @@ class Plan:
             full_cost=self.full_cost,
             method=f"{self.method}, then {later.method}",
             before=self.before,
+            latency={},
             graph=self.graph,
         )
 
@@ -294,6 +299,7 @@ class Plan:
             **({"constraints": self.constraints} if self.constraints else {}),
             **({"before": [rewrites.to_spec(each) for each in self.before]} if self.before else {}),
             **({"stale": self.stale} if self.stale else {}),
+            **({"latency": self.latency} if self.latency else {}),
         }
         axes = {name: axis.to_spec() for name, axis in self.axes.items()}
         head[file.CHECKSUM] = file.checksum_of({**head, "axes": axes})
@@ -333,6 +339,7 @@ class Plan:
             constraints=_require({"constraints": {}, **data}, constraints, dict),
             before=tuple(rewrites.from_spec(each) for each in data.get("before", ())),
             stale=tuple(map(str, _require({"stale": [], **data}, "stale", list))),
+            latency=_milliseconds(_require({"latency": {}, **data}, "latency", dict)),
         )
 
     def __reduce__(self) -> tuple[Callable[[str], Plan], tuple[str]]:
@@ -356,6 +363,22 @@ def _require(data: Any, key: str, kind: type[_Value]) -> _Value:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"`{key}` is {value!r}, expected {kind.__name__}")
     return value
+
+
+def _measured(
+    graph: ChannelGraph, kept: np.ndarray, budgets: Sequence[Budget]
+) -> Mapping[str, Any]:
+    return next((b.measured(graph, kept) for b in budgets if isinstance(b, Latency)), {})
+
+
+def _milliseconds(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a file says of latency, if it is nothing or all that is printed of it."""
+    if data:
+        for key in ("full", "measured", "predicted", "bound", "batch", "threads"):
+            if not _number(data[key]) > 0:
+                raise ValueError(f"`latency` has {data[key]!r} as `{key}`")
+        _require(data, "engine", str)
+    return data
 
 
 def _from_text(text: str) -> Plan:

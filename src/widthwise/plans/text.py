@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from widthwise.cost import BUDGETS
+from widthwise.cost import COUNTED
 from widthwise.rewrites import Rewrite
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ def table(plan: Plan) -> str:
         lines.append(
             f"  {name:<{name_width}}  {axis.width:>5} -> {len(axis.kept):>5}  {share:>4.0%}  {bar}"
         )
-    for key, kind in BUDGETS.items():
+    for key, kind in COUNTED.items():
         # A file of an older version counts fewer quantities.
         if key in plan.full_cost and key in plan.cost:
             before, after = plan.full_cost[key], plan.cost[key]
             part = f"{after / max(before, 1):.1%}"
             lines.append(f"  {before:,} -> {after:,} {kind.title} ({part})")
+    if plan.latency:
+        lines.append(f"  {timing(plan.latency)}")
     if plan.stale:
         listed = ", ".join(plan.stale[:_STALE_SHOWN])
         more = len(plan.stale) - _STALE_SHOWN
@@ -72,6 +74,28 @@ def table(plan: Plan) -> str:
             f"  may still tell of old widths: {listed}" + (f" and {more} more" if more > 0 else "")
         )
     return "\n".join(lines)
+
+
+def timing(latency: Mapping[str, Any]) -> str:
+    """Say in one line what a plan takes, and whether that is as asked.
+
+    Args:
+        latency: `Plan.latency`.
+
+    Returns:
+        A line of text.
+    """
+    full, found, bound = latency["full"], latency["measured"], latency["bound"]
+    said = f"{full:.3g} -> {found:.3g} ms measured ({found / full:.1%})"
+    said += f", {latency['predicted']:.3g} predicted, {bound:.3g} asked for"
+    threads = latency["threads"]
+    said += (
+        f"; {latency['engine']}, batch {latency['batch']}, "
+        f"{threads} thread{'s' if threads > 1 else ''}"
+    )
+    if found > full:
+        return f"{said}: slower than the full network"
+    return f"{said}: above what was asked for" if found > bound else said
 
 
 def _listed(before: Sequence[Rewrite]) -> str:

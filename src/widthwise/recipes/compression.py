@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,10 @@ from widthwise.cost import Budget
 from widthwise.data.samples import Samples
 from widthwise.errors import ConfigError
 from widthwise.healing.progress import Progress
+from widthwise.latency import Setting, interleaved
+from widthwise.latency.engines import ready
+from widthwise.latency.steady import steady
+from widthwise.network.inputs import Inputs
 from widthwise.report.compression import write_page
 from widthwise.runs import write_json, write_model
 from widthwise.search.distance import agreement
@@ -27,7 +29,6 @@ from widthwise.search.limits import Limits
 _BATCH = 64
 _JUDGED = 512
 """Images that nothing is decided on, at most: the result is judged by them."""
-_ROUNDS = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +149,7 @@ def _results(
         },
         "agreement": agreements,
         "accuracy": accuracy,
+        "latency": dict(plan.latency),
         "milliseconds": milliseconds([network, found.network], unseen[:1]),
         "seconds": dict(found.seconds),
         "trials": [
@@ -190,16 +192,11 @@ def milliseconds(networks: Sequence[nn.Module], inputs: Tensor) -> dict[str, flo
     Returns:
         Medians, and with how many threads.
     """
-    times: list[list[float]] = [[] for _ in networks]
-    with torch.no_grad():
-        for _ in range(_ROUNDS):
-            for network, own in zip(networks, times, strict=True):
-                network(inputs)
-                start = time.perf_counter()
-                network(inputs)
-                own.append(1e3 * (time.perf_counter() - start))
-    full, narrow = map(statistics.median, times)
-    return {"full": full, "narrow": narrow, "threads": torch.get_num_threads()}
+    example = Inputs.of(inputs)
+    setting = Setting(threads=torch.get_num_threads())
+    with steady(setting.threads):
+        full, narrow = interleaved([ready(each, example, setting) for each in networks])
+    return {"full": full.median, "narrow": narrow.median, "threads": setting.threads}
 
 
 def _changed(

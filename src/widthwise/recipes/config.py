@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from widthwise.cost import BUDGETS, Budget
+from widthwise.cost import BUDGETS, Budget, read_budget
 from widthwise.errors import ConfigError
 from widthwise.methods import Method
 from widthwise.recipes.arms import check_arms
@@ -37,6 +37,9 @@ class BudgetConfig:
     """Parameters."""
     memory: float | str | None = None
     """Bytes of parameters and activations, for one input."""
+    latency: float | str | None = None
+    """Milliseconds on this machine, in PyTorch and of one input unless it says otherwise: `0.5`,
+    `2.5ms`, or `2.5ms,engine=onnxruntime,batch=8,threads=1`."""
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is None for name in BUDGETS):
@@ -49,7 +52,7 @@ class BudgetConfig:
     def open(self) -> list[Budget]:
         """Make the budgets, all of which must be met."""
         given = {name: getattr(self, name) for name in BUDGETS}
-        return [BUDGETS[name](most) for name, most in given.items() if most is not None]
+        return [read_budget(name, most) for name, most in given.items() if most is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ def plain(config: Any) -> Any:
 
     Example:
         >>> plain(BudgetConfig(macs=0.5))
-        {'macs': 0.5, 'params': None, 'memory': None}
+        {'macs': 0.5, 'params': None, 'memory': None, 'latency': None}
     """
     if dataclasses.is_dataclass(config):
         return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from widthwise.plans.text import timing
 from widthwise.report.page import picture_row
 from widthwise.report.records import Picture
 from widthwise.report.theme import FOUND, PAPER, house_style, render, svg_text, variables
@@ -78,7 +79,7 @@ def _page(results: Mapping[str, Any], widths: str, changed: Changed) -> str:
 <p class="note">Widths were decided on {images["used"]:,} images without labels, plans compared on
 {images["compared"]:,} of them, and the network healed on {images["healed"]:,}; what is said of it
 was measured on {images["judged"]:,} others.</p>
-{_tiles(results)}
+{_latency(results)}{_tiles(results)}
 <h2>Width of every layer</h2>
 <figure class="wide">{widths}</figure>
 <h2>Plans that were compared</h2>
@@ -120,6 +121,12 @@ def _lead(results: Mapping[str, Any]) -> str:
         f"{text} One image takes {times['narrow']:.2f} ms in the place of {times['full']:.2f} ms"
         f"{', so the cut has made it slower' if slower else ''}."
     ).strip()
+
+
+def _latency(results: Mapping[str, Any]) -> str:
+    if not results["latency"]:
+        return ""
+    return f'<p class="note">Latency: {escape(timing(results["latency"]))}.</p>\n'
 
 
 def _tiles(results: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from widthwise.report.words import (
     duration,
     headline,
     lead,
+    milliseconds,
     name_of,
     teaching,
 )
@@ -60,7 +61,7 @@ Every measure is that of the last epoch, never of the best. {escape(teaching(rec
 <h2>Width of every layer</h2>
 <p class="note">{_widths_sentence(record)}</p>
 <figure class="wide">{figures["widths"]}</figure>
-{_samples(record)}<div class="pair">
+{_samples(record)}{_speed(record)}<div class="pair">
 {_curves(record, figures)}{_search(record, figures)}
 <section><h2>Environment</h2>{_environment(record)}</section>
 </div>
@@ -147,6 +148,34 @@ def _samples(record: RunRecord) -> str:
     return f"""<h2>Samples</h2>
 <p class="note">What the networks do with test items.</p>
 {rows}
+"""
+
+
+def _speed(record: RunRecord) -> str:
+    speed = record.speed
+    if speed is None:
+        return ""
+    height, width = speed.item[-2:]
+    where = "a GPU" if speed.device == "cuda" else f"the CPU, threads: {speed.threads}"
+    rows = []
+    for place, arm in enumerate(record.results.arms):
+        known = speed.networks.get(arm.title)
+        if known is None:
+            continue
+        times, peak = known["milliseconds"], known["peak_bytes"]
+        rows.append(
+            f'<tr><td><span class="dot" style="background:{arm_variable(place)}"></span>'
+            f"{escape(arm.title)}</td>"
+            f"<td>{'' if times is None else milliseconds(times['median'])}</td>"
+            f"<td>{'' if peak is None else f'{peak / 2**20:.0f} MiB'}</td></tr>"
+        )
+    return f"""<h2>Time and memory</h2>
+<p class="note">For one photograph of {width} x {height} pixels on {where}, in PyTorch: median of
+runs in turns, and the most memory that weights and activations took at once.</p>
+<div class="scroll"><table>
+<tr><th>Network</th><th>Time</th><th>Peak memory</th></tr>
+{"".join(rows)}
+</table></div>
 """
 
 

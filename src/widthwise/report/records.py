@@ -36,6 +36,18 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What the networks take for one test item."""
+
+    item: list[int]
+    """Its shape, with a batch of one."""
+    threads: int
+    device: str
+    networks: dict[str, dict[str, Any]]
+    """Title -> ``milliseconds`` with a ``median``, and ``peak_bytes``; None where unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """One finished run, as plain values."""
 
@@ -51,6 +63,8 @@ class RunRecord:
     """One per epoch of the search."""
     samples: list[list[Picture]]
     """A row per test item, a column per network."""
+    speed: Speed | None = None
+    """Where it was measured."""
 
     @property
     def found(self) -> ArmResult:
@@ -110,6 +124,7 @@ def read_run(folder: Path) -> RunRecord:
         checks=read_json(stage / "history.json") or [],
         importance=[_importance(path) for path in sorted(stage.glob("importance/*.json"))],
         samples=_samples(folder / "samples"),
+        speed=_speed(folder / "speed.json"),
     )
 
 
@@ -121,6 +136,14 @@ def _measured(folder: Path, results: Results) -> list[dict[str, str]]:
         hint = "get it from a backup."
         raise damaged(folder / "metrics.csv", f"it has no column `{'`, `'.join(lacks)}`", hint)
     return lines
+
+
+def _speed(path: Path) -> Speed | None:
+    known = read_json(path)
+    try:
+        return None if known is None else Speed(**known)
+    except TypeError as error:
+        raise damaged(path, error, "delete it; one table of the report is left out.") from error
 
 
 def _importance(path: Path) -> Importance:

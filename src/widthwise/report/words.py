@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from widthwise.measures import Measure
@@ -129,6 +130,23 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def milliseconds(time: float) -> str:
+    """Write a time of milliseconds with three digits.
+
+    Args:
+        time: In milliseconds.
+
+    Returns:
+        With its unit.
+
+    Example:
+        >>> milliseconds(0.1234), milliseconds(12.34), milliseconds(1234.5)
+        ('0.123 ms', '12.3 ms', '1230 ms')
+    """
+    digits = max(2 - math.floor(math.log10(time)), 0) if time > 0 else 0
+    return f"{float(f'{time:.3g}'):.{digits}f} ms"
 
 
 def _compared(results: Results, other: ArmResult) -> str:

@@ -124,6 +124,63 @@ class Drop:
         return silent
 
 
+def droppable(model: nn.Module, inputs: Any) -> dict[str, tuple[str, ...]]:
+    """Find the residual blocks that `Drop` can remove.
+
+    Each is run alone, on what it is given in the network, with its last normalisation silenced: a
+    block must return that bit for bit. Of blocks inside one another the outermost counts.
+
+    Args:
+        model: The network, with weights; not changed.
+        inputs: Example inputs, as for `trace`; the network runs on them three times.
+
+    Returns:
+        For every block, by its path and in order, the names of the tensors that silence it.
+    """
+    twin, given = copied(model).eval(), Inputs.of(inputs)
+    modules = dict(twin.named_modules())
+    norms = [path for path, module in modules.items() if isinstance(module, _NORMS)]
+    around = [path for path in modules if path and any(n.startswith(f"{path}.") for n in norms)]
+    watch = _watch(model, given, tuple(around))
+    tensors = dict(named_tensors(twin))
+    calls: dict[str, list[Inputs]] = {}
+    for path in around:
+        modules[path].register_forward_pre_hook(_keep(calls.setdefault(path, [])), with_kwargs=True)
+    found: dict[str, tuple[str, ...]] = {}
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), plain_attention():
+        given.map(Tensor.clone).call(twin)
+        # Running blocks alone adds calls; those of the network are looked at.
+        calls = {path: list(each) for path, each in calls.items()}
+        for path in around:
+            end = watch.norms.get(path)
+            silent = [n for n in (f"{end}.weight", f"{end}.bias") if n in tensors]
+            inside = any(path.startswith(f"{outer}.") for outer in found)
+            if silent and not inside and watch.problem(path) is None:
+                before = [tensors[name].clone() for name in silent]
+                for name in silent:
+                    tensors[name].zero_()
+                if all(_returns_its_input(modules[path], each) for each in calls[path]):
+                    found[path] = tuple(silent)
+                for name, values in zip(silent, before, strict=True):
+                    tensors[name].copy_(values)
+    return found
+
+
+def _keep(calls: list[Inputs]) -> Any:
+    """Return a hook that writes down what a module is called with."""
+
+    def note(_: nn.Module, args: Any, kwargs: Any) -> None:
+        calls.append(Inputs(args, kwargs).map(Tensor.clone))
+
+    return note
+
+
+def _returns_its_input(block: nn.Module, given: Inputs) -> bool:
+    (x,) = given.tensors
+    result = given.map(Tensor.clone).call(block)
+    return isinstance(result, Tensor) and torch.equal(result, x)
+
+
 @dataclass
 class _Watch:
     """What ran in some blocks."""

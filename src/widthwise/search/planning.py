@@ -12,6 +12,7 @@ from widthwise.cost import Budget, budgets_of, full_cost, limit
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.plans import Plan
 from widthwise.search.limits import Limits
+from widthwise.search.measuring import met_as_measured
 from widthwise.search.scores.base import Score, require_score
 
 
@@ -35,7 +36,8 @@ def plan(
     Args:
         graph: From `trace`. Scores that read weights read those of its model.
         score: A number per unit, low goes first, such as ``ww.scores.L1()``.
-        budget: What the plan may cost at most, such as ``ww.Macs(0.5)``, or several.
+        budget: What the plan may cost at most, such as ``ww.Macs(0.5)``, or several. What
+            `ww.Latency` asks for is predicted, measured, and decided again if it takes longer.
         min_width: Channels that every axis keeps at least.
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, such as ``{"fc*": 0.4}``.
@@ -104,14 +106,29 @@ def select(
             f"A score must return one number per unit: expected shape ({graph.unit_count},), "
             f"got {scores.shape}."
         )
-    axes = limits.axes(graph)
-    _require_numbers(scores, axes)
+    _require_numbers(scores, limits.axes(graph))
+    return met_as_measured(
+        graph,
+        budgets,
+        lambda each: _lowest_first(graph, scores, each, limits, full),
+        full=full,
+    )
+
+
+def _lowest_first(
+    graph: ChannelGraph,
+    scores: np.ndarray,
+    budgets: Sequence[Budget],
+    limits: Limits,
+    full: ChannelGraph | None,
+) -> np.ndarray:
+    """Remove what scores lowest until costs are met, then put back what fits."""
     bounds = [limit(budget, graph, full=full) for budget in budgets]
 
     def fits(mask: np.ndarray) -> bool:
         return all(b.cost(graph, mask) <= most for b, most in zip(budgets, bounds, strict=True))
 
-    steps = _Steps.of(axes, scores, limits)
+    steps = _Steps.of(limits.axes(graph), scores, limits)
     low, high = 0, len(steps)
     _require_fit(graph, budgets, steps.mask(graph, high), limits, full=full)
     # Removing more never costs more, so the first count that fits is found by bisection.
@@ -140,10 +157,23 @@ def require_reachable(
         BudgetError: If none does; it says how cheap a plan can be and what holds it there.
         ConfigError: If a name matches no axis.
     """
-    smallest = graph.everything.copy()
+    _require_fit(graph, budgets, smallest(graph, limits), limits, full=full)
+
+
+def smallest(graph: ChannelGraph, limits: Limits) -> np.ndarray:
+    """Return the mask of as few units as limits allow, bool, shape ``[units]``.
+
+    Args:
+        graph: The network.
+        limits: Floors, alignment and choice of axes.
+
+    Returns:
+        The first units of every axis; all of those that may not be narrowed.
+    """
+    mask = graph.everything.copy()
     for axis in limits.axes(graph):
-        smallest[axis.units.start + limits.widths(axis)[-1] : axis.units.stop] = False
-    _require_fit(graph, budgets, smallest, limits, full=full)
+        mask[axis.units.start + limits.widths(axis)[-1] : axis.units.stop] = False
+    return mask
 
 
 class _Steps:

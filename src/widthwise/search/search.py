@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypedDict, cast
+from typing import Any, Self, TypedDict, TypeVar, cast
 
 import numpy as np
 from torch import nn
@@ -18,16 +18,18 @@ from torch.optim import Optimizer
 
 from widthwise.arguments import network_in
 from widthwise.cost import Budget, costs_of, full_cost, limit
-from widthwise.errors import ConfigError, SearchError
+from widthwise.errors import BudgetError, ConfigError, SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
 from widthwise.search.ending import hand_over
-from widthwise.search.handles import Ground, Handle
+from widthwise.search.handles import Ground, Handle, Remembering
 from widthwise.search.limits import Limits
 from widthwise.search.planning import require_reachable, select
 from widthwise.search.snapshot import Snapshot
 from widthwise.shrinking import shrink
+
+_Kept = TypeVar("_Kept", np.ndarray, np.ndarray | None)
 
 
 class Check(TypedDict):
@@ -97,7 +99,7 @@ class Search:
         self._limits = limits.only(graph, handle.driven)
         self._stop_limit, self._check_every = stop_limit, check_every
         self._method, self._seed, self._before = method, seed, tuple(before)
-        require_reachable(graph, self._budgets, self._limits, full=self._full)
+        self._require_reachable()
         self._history: list[Check] = []
         self._steps = 0
         self._over: str | None = None
@@ -185,20 +187,21 @@ class Search:
         self._require_running()
         network_in(self.model, "search.finish()")
         self._handle.write()
-        ground, kept = self._settled(self._selected)
-        plan = Plan.of(
-            ground.graph,
-            kept,
-            budgets=self._budgets,
-            method=self._method,
-            seed=self._seed,
-            before=ground.before,
-            full_cost=costs_of(self._full),
-        )
         idle = [each for each in self.model.parameters() if not each.requires_grad]
         by = list(self._handle.parameters())
+        # What a plan takes is measured on the plain network.
         self._handle.detach()
         try:
+            ground, kept = self._chosen()
+            plan = Plan.of(
+                ground.graph,
+                kept,
+                budgets=self._budgets,
+                method=self._method,
+                seed=self._seed,
+                before=ground.before,
+                full_cost=costs_of(self._full),
+            )
             small = shrink(self.model, plan, verify=verify)
             if optimizer is not None:
                 computed = [each for each in idle if each.requires_grad]
@@ -241,13 +244,16 @@ class Search:
             self.abandon()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what ``model.state_dict()`` does not hold: plain numbers and strings."""
-        return {
+        """Return what ``model.state_dict()`` does not hold, in plain values and tensors."""
+        state = {
             "method": self._method,
             "network": self._fingerprint(),
             "steps": self._steps,
             "history": [dict(check) for check in self._history],
         }
+        if isinstance(self._handle, Remembering):
+            state["handle"] = self._handle.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where another search of the same network by the same method stood.
@@ -275,6 +281,8 @@ class Search:
             )
         self._steps = int(state["steps"])
         self._history = [cast(Check, dict(check)) for check in state["history"]]
+        if isinstance(self._handle, Remembering):
+            self._handle.load_state_dict(state["handle"])
 
     def _check(self) -> None:
         ground, alive = self._settled(_alive)
@@ -287,7 +295,7 @@ class Search:
         excess, fraction = max(costs)
         self._history.append(Check(step=self._steps, cost_fraction=fraction, excess=excess))
 
-    def _settled(self, choose: Callable[[Ground], np.ndarray]) -> tuple[Ground, np.ndarray]:
+    def _settled(self, choose: Callable[[Ground], _Kept]) -> tuple[Ground, _Kept]:
         """Return the network that the handle would cut at this moment, and what it would keep."""
         handle = self._handle
         ground: Ground | None = Ground(
@@ -301,6 +309,25 @@ class Search:
             last, kept = ground, choose(ground)
             ground = handle.better_ground(last, kept)
         return last, kept
+
+    def _require_reachable(self) -> None:
+        """Raise an error if no plan meets the budgets, of any network that the handle would cut."""
+        try:
+            require_reachable(self._graph, self._budgets, self._limits, full=self._full)
+        except BudgetError:
+            self._chosen()
+
+    def _chosen(self) -> tuple[Ground, np.ndarray]:
+        """Return the network to cut, and the units to keep of it within the budgets."""
+
+        def within(ground: Ground) -> np.ndarray | None:
+            try:
+                return self._selected(ground)
+            except BudgetError:
+                return None
+
+        ground, kept = self._settled(within)
+        return ground, self._selected(ground) if kept is None else kept
 
     def _selected(self, ground: Ground) -> np.ndarray:
         """Return the units to keep within the budgets."""

@@ -40,6 +40,13 @@ class Task(Protocol):
         """Return example inputs, as the network is called with them: what trace and proof get."""
         ...
 
+    def item(self) -> Tensor | None:
+        """Return one whole test item, as a batch, for reports of time and memory.
+
+        None for a task whose items are like the example, and of which nobody asks that.
+        """
+        ...
+
     def check(self, network: nn.Module) -> None:
         """Find out before training whether a network fits.
 

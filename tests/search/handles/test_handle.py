@@ -80,7 +80,7 @@ class Gates:
         alive[self.units.stop - 1] = True
         return alive
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> Ground | None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> Ground | None:
         return None
 
 
@@ -112,10 +112,10 @@ def test_a_handle_without_latents_is_searched_and_cut() -> None:
 
 
 def test_finish_writes_before_it_asks_for_the_importance() -> None:
-    """Importance is read from what the network goes on with; nothing is asked after detaching."""
+    """Importance is read from what the network goes on with, in the network's own parameters."""
     _, gates, search = searched()
     _, plan = search.finish()
-    assert gates.calls == ["attach", "write", "importance", "detach"]
+    assert gates.calls == ["attach", "write", "detach", "importance"]
     # The gates grow along the axis, and only the written weights say so.
     kept = plan.kept["0"].tolist()
     assert kept == list(range(8 - len(kept), 8))

@@ -197,8 +197,10 @@ class Attached:
         """Tell whose norms are above the threshold, floors respected; see `Handle`."""
         return self._ground(self._variants.full).alive
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> Ground | None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> Ground | None:
         """Leave layers whole that would be no cheaper as two; see `Handle`."""
+        if kept is None:
+            return None
         now = self._variants.of(ground.graph)
         better = self._variants.worth_it(now, kept)
         return None if better is now else self._ground(better)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -74,23 +74,47 @@ class Handle(Protocol):
         ...
 
     def importance(self) -> np.ndarray:
-        """Score every unit by what has been learned; low goes first. Float64, shape ``[units]``."""
+        """Score every unit by what has been learned; low goes first.
+
+        Asked while attached, and in the end when it is detached and its weights are written.
+
+        Returns:
+            Float64, shape ``[units]``.
+        """
         ...
 
     def alive(self) -> np.ndarray:
         """Tell which units a cut at this moment would keep, floors respected. Bool, ``[units]``."""
         ...
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> Ground | None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> Ground | None:
         """Say which network to cut instead of one: with blocks dropped, or layers decomposed.
 
         Asked again about each answer, with what would be kept of that, until there is none.
 
         Args:
             ground: The network; that of the trace at first.
-            kept: Units that would be kept of it, bool, shape ``[units]``.
+            kept: Units that would be kept of it, bool, shape ``[units]``; None if no choice of them
+                within its limits meets the budgets.
 
         Returns:
             Another one, or None where this one serves, as with most handles.
+        """
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A handle with a state that the network's own `state_dict` does not hold."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it: numbers, texts, tensors, and lists of them."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from such a state.
+
+        Args:
+            state: From `state_dict`, of a handle on the same network.
         """
         ...

@@ -139,7 +139,7 @@ class Gammas:
         require_finite(largest, "scales of normalisations")
         return self._floors.kept(largest, self._prune_threshold)
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> None:
         """See `Handle`: the network that was traced is the one to cut."""
 
     @torch.no_grad()

@@ -142,5 +142,5 @@ class Latents:
         require_finite(latents, "latents")
         return self._floors.kept(latents, self._prune_threshold)
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> None:
         """See `Handle`: the network that was traced is the one to cut."""

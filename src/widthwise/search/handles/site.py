@@ -17,7 +17,8 @@ class Site:
     """
 
     def __init__(self, module: nn.Module, computed: Mapping[str, nn.Module]) -> None:
-        self._module = module
+        self.module = module
+        """The module."""
         self._computed = dict(computed)
         self.parameters = {name: module.get_parameter(name) for name in computed}
         """The module's own parameters in these places."""
@@ -27,19 +28,19 @@ class Site:
         """Put the parametrizations in; the module's own parameters stay inside."""
         for name, each in self._computed.items():
             # Unsafe skips a check that would compute every weight once more.
-            parametrize.register_parametrization(self._module, name, each, unsafe=True)
+            parametrize.register_parametrization(self.module, name, each, unsafe=True)
 
     def detach(self) -> None:
         """Take them out: the same parameters in the same order, and the class of before."""
-        parametrized = type(self._module)
+        parametrized = type(self.module)
         properties = {name: vars(parametrized)[name] for name in self._computed}
         for name in self._computed:
-            parametrize.remove_parametrizations(self._module, name, leave_parametrized=False)
+            parametrize.remove_parametrizations(self.module, name, leave_parametrized=False)
         # Copies made since (an average of the weights) have the same class, and still need them.
-        if type(self._module) is not parametrized:
+        if type(self.module) is not parametrized:
             for name, made in properties.items():
                 setattr(parametrized, name, made)
-        own = self._module._parameters
+        own = self.module._parameters
         own.update(self.parameters)
         for name in self._order:
             own[name] = own.pop(name)

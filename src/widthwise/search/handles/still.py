@@ -51,5 +51,5 @@ class Still:
         """See `Handle`: all of them, until the end."""
         return self._graph.everything
 
-    def better_ground(self, ground: Ground, kept: np.ndarray) -> None:
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> None:
         """See `Handle`: the network that was traced is the one to cut."""

@@ -5,7 +5,9 @@ moved latents. It knows nothing about thresholds, floors or frozen axes: the sea
 entries of the result are used.
 """
 
+from widthwise.search.prox.accelerated import accelerated_step
 from widthwise.search.prox.base import Prox
+from widthwise.search.prox.decay import l2_decay
 from widthwise.search.prox.difference import DifferenceShrink, difference_shrink
 from widthwise.search.prox.group import GroupSoftThreshold, l2_shrink
 from widthwise.search.prox.half import HalfThreshold, half_threshold
@@ -21,8 +23,10 @@ __all__ = [
     "NoProx",
     "Prox",
     "SoftThreshold",
+    "accelerated_step",
     "difference_shrink",
     "half_threshold",
+    "l2_decay",
     "l2_shrink",
     "log_threshold",
     "soft_threshold",

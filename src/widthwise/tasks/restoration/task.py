@@ -109,6 +109,11 @@ class Restoration:
         inputs, _ = training_pair(*self.crops.first(EXAMPLES), self.degradation, seed=0)
         return inputs
 
+    def item(self) -> Tensor:
+        """Return the first test photograph, or as much of it as is restored at once."""
+        given = self.whole.pairs[0].given[None].float() / PEAK
+        return given[..., : self.settings.tile, : self.settings.tile]
+
     def check(self, network: nn.Module) -> None:
         """Find out whether a network gives images of the size and channels of clean ones.
 

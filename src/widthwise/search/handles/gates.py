@@ -1,0 +1,313 @@
+"""The handle of sparse structure selection: a gate per unit, and one per residual block.
+
+Huang and Wang, "Data-Driven Sparse Structure Selection for Deep Neural Networks" (ECCV 2018,
+arXiv:1707.01213).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from widthwise.cost import Budget, limit
+from widthwise.errors import ConfigError, SearchError
+from widthwise.graph import ChannelGraph
+from widthwise.network.generated import Gated, GateVector
+from widthwise.rewrites.drop import droppable
+from widthwise.search.handles.base import Ground
+from widthwise.search.handles.blocks import WithoutBlocks, inside
+from widthwise.search.handles.checks import (
+    learning_rates,
+    require_finite,
+    require_non_negative,
+)
+from widthwise.search.handles.floors import Floors
+from widthwise.search.handles.site import Site
+from widthwise.search.limits import Limits
+from widthwise.search.planning import smallest
+from widthwise.search.prox import accelerated_step
+
+_NOT_ZERO = torch.finfo(torch.float32).tiny
+
+
+class Gates:
+    """A factor per unit and per residual block, driven to zero by accelerated proximal gradient.
+
+    The gate of a unit multiplies whatever reads its channels, which is where the proof of a cut
+    masks them: a unit whose gate is zero is gone already. That of a residual block multiplies scale
+    and shift of the normalisation that ends it; where it is zero, the block is dropped. All gates
+    are one at first, so the network goes on from the weights it has.
+
+    Args:
+        graph: Trace of ``model``.
+        model: The network. Changed by `attach` only.
+        budgets: What the result costs at most: where narrowing alone is not enough, blocks with the
+            smallest gates are dropped, too.
+        limits: What no plan may go below; an axis that is down to its floor is not shrunk further.
+        sparsity: Weight of the absolute values of all gates in the loss.
+        momentum: Of the gates.
+        units: Whether units have gates.
+        blocks: Whether residual blocks have.
+
+    Raises:
+        ConfigError: If a number is out of range, or a limit names no axis.
+        SearchError: If nothing can have a gate.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        model: nn.Module,
+        *,
+        budgets: Sequence[Budget],
+        limits: Limits,
+        sparsity: float,
+        momentum: float = 0.9,
+        units: bool = True,
+        blocks: bool = True,
+    ) -> None:
+        require_non_negative(sparsity=sparsity, momentum=momentum)
+        if momentum >= 1:
+            raise ConfigError(f"`momentum` must be below 1, got {momentum!r}.")
+        self.model = model
+        self._graph, self._budgets = graph, tuple(budgets)
+        self._sparsity, self._momentum = sparsity, momentum
+        owners = _owners(model)
+        readers = _readers(graph, owners) if units else {}
+        self.driven = _read_only_by(graph, readers)
+        self._limits = limits.only(graph, self.driven)
+        self._floors = Floors.of(graph, self._limits)
+        searched = np.zeros(graph.unit_count, bool)
+        for axis in self._limits.axes(graph):
+            searched[axis.units] = True
+        ends = droppable(model, graph.inputs) if blocks else {}
+        self._blocks = [path for path, names in ends.items() if owners.keys() >= set(names)]
+        numbers: dict[str, tuple[np.ndarray, int]] = {}
+        for name, dim in readers.items():
+            read = graph.slots[name][dim]
+            if read is not None and searched[read].any():
+                numbers[name] = read, dim
+        for number, path in enumerate(self._blocks, graph.unit_count):
+            for name in ends[path]:
+                numbers[name] = np.full(len(model.get_parameter(name)), number), 0
+        if not numbers:
+            raise SearchError(
+                f"`{type(model).__name__}` has nothing that could have a gate.\n"
+                "Why: units have one where trained weights read them, and residual blocks that a "
+                "normalisation ends.\n"
+                "Hint: print(ww.trace(model, example_inputs)) lists the axes and why they are "
+                "frozen."
+            )
+        self._source = GateVector(
+            graph.unit_count + len(self._blocks), model.get_parameter(next(iter(numbers))).device
+        )
+        self._free = torch.from_numpy(np.append(searched, np.ones(len(self._blocks), bool)))
+        self._sites = _sites(self._source, numbers, owners)
+        self._own = [model.get_parameter(name) for name in numbers]
+        self._raw: list[Tensor] | None = None
+        self._written: list[Tensor] | None = None
+        self._without: WithoutBlocks | None = None
+
+    @property
+    def gates(self) -> nn.Parameter:
+        """All gates: one per unit in the order of the graph, then one per block, ``[u + b]``."""
+        return self._source.gates
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Paths of the residual blocks that have a gate."""
+        return tuple(self._blocks)
+
+    @torch.no_grad()
+    def attach(self) -> None:
+        """See `Handle`."""
+        if self._raw is not None:
+            self._store(self._raw)
+        self._raw = self._written = None
+        for site in self._sites:
+            site.attach()
+
+    @torch.no_grad()
+    def detach(self) -> None:
+        """See `Handle`."""
+        for site in self._sites:
+            site.detach()
+        if self._written is not None:
+            # Attached again, gates and weights are two once more.
+            self._raw = [parameter.clone() for parameter in self._own]
+            self._store(self._written)
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Compute the gated weights; they are stored when the gates are taken out."""
+        computed = {
+            id(parameter): getattr(site.module, name).clone()
+            for site in self._sites
+            for name, parameter in site.parameters.items()
+        }
+        self._written = [computed[id(parameter)] for parameter in self._own]
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """The gates, in one vector."""
+        return self._source.parameters()
+
+    @torch.no_grad()
+    def step(self, optimizer: Optimizer) -> None:
+        """Move the gates by accelerated proximal gradient, instead of what the optimizer did.
+
+        Those of axes that are down to their floor follow their gradients only. A gradient that is
+        not finite, which mixed precision skips, moves nothing.
+
+        Args:
+            optimizer: It trains the network; its learning rate for the gates counts.
+
+        Raises:
+            SearchError: If the optimizer lacks the gates, they have no gradient, or training has
+                diverged.
+        """
+        source, count = self._source, self._graph.unit_count
+        rates = learning_rates(optimizer, self.parameters(), "gates")
+        gradient = source.gates.grad
+        if gradient is None:
+            raise SearchError(
+                "The gates of this search have no gradient.\n"
+                "Why: they are moved by the gradients of the step that the optimizer has done.\n"
+                "Hint: call `search.step(optimizer)` after `optimizer.step()` and before "
+                "`optimizer.zero_grad()`."
+            )
+        if self._free.device != gradient.device:
+            self._free = self._free.to(gradient.device)
+        pressed = self._free.clone()
+        pressed[:count] = self._floors.shrinking(source.held[:count], _NOT_ZERO)
+        gates, velocity = accelerated_step(
+            source.held,
+            gradient,
+            source.velocity,
+            rate=rates[source.gates],
+            penalty=self._sparsity * pressed.to(gradient.dtype),
+            momentum=self._momentum,
+        )
+        moves = self._free & torch.isfinite(gradient).all()
+        source.held.copy_(torch.where(moves, gates, source.held))
+        source.velocity.copy_(torch.where(moves, velocity, source.velocity))
+        source.gates.copy_(source.held)
+
+    def importance(self) -> np.ndarray:
+        """Score every unit by the magnitude of its gate.
+
+        Returns:
+            Float64, shape ``[u]``.
+
+        Raises:
+            SearchError: If training has diverged.
+        """
+        return self._sizes()[: self._graph.unit_count].cpu().double().numpy()
+
+    def alive(self) -> np.ndarray:
+        """Tell which units have a gate that is not zero, floors respected.
+
+        Returns:
+            Bool, shape ``[u]``.
+
+        Raises:
+            SearchError: If training has diverged.
+        """
+        return self._floors.kept(self._sizes()[: self._graph.unit_count], _NOT_ZERO)
+
+    def better_ground(self, ground: Ground, kept: np.ndarray | None) -> Ground | None:
+        """Drop the blocks whose gates are zero, and as many more as the budgets ask for.
+
+        Args:
+            ground: The network with all its blocks, or without some.
+            kept: What would be kept of it; None if the budgets cannot be met.
+
+        Returns:
+            The network without these blocks; None if it is that already.
+        """
+        if ground.graph is not self._graph:
+            return None
+        blocks = self._to_drop(at_any_cost=kept is None)
+        if not blocks:
+            return None
+        if self._without is None or self._without.rewrite.blocks != blocks:
+            self._without = WithoutBlocks(self._graph, self.model, blocks)
+        return self._without.ground(ground)
+
+    def _to_drop(self, *, at_any_cost: bool) -> tuple[str, ...]:
+        """Return the blocks without a gate left; where that is too little, the next ones too."""
+        sizes = self._sizes()[self._graph.unit_count :].tolist()
+        ordered = sorted(zip(sizes, range(len(sizes)), self._blocks, strict=True))
+        count = sum(size == 0 for size in sizes)
+        least = smallest(self._graph, self._limits)
+        while at_any_cost and count < len(ordered):
+            chosen = [path for _, _, path in ordered[:count]]
+            if self._fits(least & ~inside(self._graph, chosen)):
+                break
+            count += 1
+        gone = {path for _, _, path in ordered[:count]}
+        return tuple(path for path in self._blocks if path in gone)
+
+    def _fits(self, mask: np.ndarray) -> bool:
+        return all(b.cost(self._graph, mask) <= limit(b, self._graph) for b in self._budgets)
+
+    def _sizes(self) -> Tensor:
+        gates = self._source.gates.detach()
+        require_finite(gates, "gates")
+        require_finite(
+            torch.stack([weight.detach().sum() for weight in self._own]), "gated weights"
+        )
+        return gates.abs()
+
+    def _store(self, values: Sequence[Tensor]) -> None:
+        for parameter, each in zip(self._own, values, strict=True):
+            parameter.copy_(each)
+
+
+def _owners(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """Return where each trained parameter is, by name; without those that two modules share."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    places: dict[str, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for key, parameter in module._parameters.items():
+            if parameter is not None and parameter.requires_grad:
+                places.setdefault(names[id(parameter)], []).append((module, key))
+    return {name: found[0] for name, found in places.items() if len(found) == 1}
+
+
+def _readers(graph: ChannelGraph, owners: dict[str, tuple[nn.Module, str]]) -> dict[str, int]:
+    """Return the weights that read units, each with the dim along which it does."""
+    return {
+        name: dims[0]
+        for name, dims in graph.consumers.items()
+        if name in owners and len(dims) == 1 and graph.slots[name][dims[0]] is not None
+    }
+
+
+def _read_only_by(graph: ChannelGraph, readers: dict[str, int]) -> np.ndarray:
+    """Tell which units these weights read and no other ones, bool, shape ``[u]``."""
+    by, otherwise = (np.zeros(graph.unit_count, bool) for _ in range(2))
+    for name, dims in graph.consumers.items():
+        for dim in dims:
+            units = graph.slots[name][dim]
+            if units is not None:
+                (by if readers.get(name) == dim else otherwise)[units] = True
+    return by & ~otherwise
+
+
+def _sites(
+    source: GateVector,
+    numbers: dict[str, tuple[np.ndarray, int]],
+    owners: dict[str, tuple[nn.Module, str]],
+) -> list[Site]:
+    """Gate these tensors, module by module; the first one holds the source."""
+    by_module: dict[nn.Module, dict[str, nn.Module]] = {}
+    for name, (gates, dim) in numbers.items():
+        module, key = owners[name]
+        device = module.get_parameter(key).device
+        gated = Gated(source, torch.from_numpy(gates).to(device), dim, owns=not by_module)
+        by_module.setdefault(module, {})[key] = gated
+    return [Site(module, gated) for module, gated in by_module.items()]

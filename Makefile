@@ -8,11 +8,11 @@ JOBS   ?= auto
 RUNS   ?= runs
 
 BIN     := $(VENV)/bin
-SOURCES := src tests benchmarks examples
+SOURCES := src tests benchmarks examples docs/conf.py
 PYTEST  := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check fmt bench clean
+.PHONY: help demo test test-slow check fmt bench docs dist clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,22 @@ bench: $(VENV)/.dev ## Measure the figures in benchmarks/results/ again, on one 
 	@for script in core search_step data_pipeline summary; do \
 		OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit 1; done
 
+docs: $(VENV)/.docs ## Build the documentation site in build/docs; a warning is an error
+	@$(BIN)/python -m sphinx -q -E -W docs build/docs
+	@echo "Open it in a browser: file://$(abspath build/docs/index.html)"
+
+# The wheel is tried where nothing of this folder can stand in for it.
+dist: $(VENV)/.release ## Build wheel and sdist in dist/, and try the wheel in an environment of its own
+	@rm -rf dist build/wheel
+	@$(BIN)/python -m build --outdir dist
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(PYTHON) -m venv build/wheel/venv
+	@build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	@cd build/wheel && venv/bin/widthwise --help > /dev/null
+	@cd build/wheel && venv/bin/widthwise trace widthwise/resnet20
+	@cd build/wheel && venv/bin/widthwise search digits --search.epochs 1 --converge.epochs 1 --out run
+	@ls -l dist
+
 clean: ## Remove the environment, caches and builds; runs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -62,4 +78,12 @@ $(VENV)/.runtime: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.runtime
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[release]"
 	@touch $@

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import summary
+import widthwise as ww
+from widthwise.models import resolve
+from widthwise.recipes.loader import load_recipe
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NEEDS = {
     "hugging_face.md": "transformers",
@@ -28,6 +32,7 @@ NEEDS = {
 
 # A Python block, and the text block right after it, if there is one.
 BLOCK = re.compile(r"```python\n(.*?)```(?:\n+```text\n(.*?)```)?", re.DOTALL)
+RECIPE = re.compile(r"```yaml\n(# \S+\.yaml\n.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -38,7 +43,7 @@ def require_package(path: Path) -> None:
         pytest.skip(f"{package} is an extra")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python blocks of a page run in order; a text block after one is its exact output."""
     require_package(page)
@@ -58,11 +63,22 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert printed.getvalue().rstrip() == expected.rstrip(), f"{page.name}, line {line}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link or picture of a page points at a file that is in the repository."""
     targets = LINK.findall(page.read_text(encoding="utf-8"))
     assert [t for t in targets if not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["classification", "restoration"])
+def test_recipes_on_pages_are_recipes(page: str, tmp_path: Path) -> None:
+    """A recipe on a page has the keys of its task and method, and a network that traces."""
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(*RECIPE.findall(text), encoding="utf-8")
+    recipe = load_recipe(str(tmp_path / "mine.yaml"), [])
+    spec = resolve(recipe.model.name)
+    model = spec.build(**recipe.model.options)
+    assert ww.trace(model, torch.zeros(spec.input_shape, device="meta")).macs() > 0
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.name)

@@ -100,7 +100,7 @@ def test_loads_equal_to_the_bit_in_a_fresh_process(name: str, tmp_path: Path) ->
     torch.save((inputs, tensors_of(small(*inputs))), tmp_path / "wanted.pt")
     kind = type(model)
     code = (
-        "import copy, sys, torch\n"
+        f"import copy, sys, torch; torch.set_num_threads({torch.get_num_threads()})\n"
         f"from {kind.__module__} import {kind.__name__} as Kind\n"
         "from widthwise.hugging_face import from_pretrained\n"
         "from widthwise.network.outputs import tensors_of\n"

@@ -256,6 +256,7 @@ def test_a_file_opens_without_widthwise_and_without_pickled_classes_of_others() 
     code = (
         "import sys; sys.modules['widthwise'] = None\n"
         "import torch; from ultralytics import YOLO\n"
+        f"torch.set_num_threads({torch.get_num_threads()})\n"
         "found = YOLO('narrow.pt').model(torch.load('images.pt'))[0]\n"
         "assert torch.equal(found, torch.load('wanted.pt'))\n"
     )

@@ -34,6 +34,7 @@ ROWS = (
         "report",
         "runs",
         "tasks",
+        "tracking",
         "ultralytics",
     },
     {"cli", "recipes"},

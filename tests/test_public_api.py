@@ -35,6 +35,7 @@ NAMES = {
     "scores",
     "shrink",
     "trace",
+    "uncounted",
     "widen",
 }
 

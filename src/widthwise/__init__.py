@@ -10,6 +10,7 @@ from widthwise.cost import Latency, Macs, Memory, Params
 from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.healing import HealReport, heal
 from widthwise.network.inputs import Call
+from widthwise.network.uncounted import uncounted
 from widthwise.plans import Plan
 from widthwise.rewrites import widen
 from widthwise.search import scores
@@ -41,5 +42,6 @@ __all__ = [
     "scores",
     "shrink",
     "trace",
+    "uncounted",
     "widen",
 ]

@@ -15,6 +15,7 @@ from widthwise.graph.costs import Cost
 from widthwise.graph.recording.numbers import numbers_in
 from widthwise.graph.recording.places import Place, anchors_of
 from widthwise.network.copying import named_tensors, walk
+from widthwise.network.uncounted import counts
 from widthwise.rules import Components, Ids, Label, Op, blank
 from widthwise.rules.labels import all_ids
 from widthwise.rules.op import shape_of
@@ -244,7 +245,8 @@ class PassLedger:
 
     def cost(self, coefficient: int, factors: tuple[Ids, ...]) -> None:
         """Note MACs."""
-        self.costs.append(Cost(coefficient, factors))
+        if counts():
+            self.costs.append(Cost(coefficient, factors))
 
     def mix(self, ids: Ids) -> bool:
         """Note ids on whose existence a result depends."""

@@ -1,0 +1,1 @@
+"""Visual tracking: boxes, crops, trackers and how they are run."""

@@ -1,0 +1,85 @@
+"""What a tracker is, and how it is run over a video."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Tracker(Protocol):
+    """Finds one target again in every frame of a video.
+
+    Boxes are x, y, width and height in pixels; the left edge of the first pixel is 0.
+    """
+
+    def start(self, frame: Tensor, box: Tensor) -> None:
+        """Look at the target.
+
+        Args:
+            frame: uint8, shape ``[3, h, w]``.
+            box: Shape ``[4]``.
+        """
+        ...
+
+    def follow(self, frame: Tensor) -> Tensor:
+        """Find the target in the next frame.
+
+        Args:
+            frame: uint8, shape ``[3, h, w]``.
+
+        Returns:
+            Its box, shape ``[4]``.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """What a tracker made of a video."""
+
+    boxes: Tensor
+    """float64, shape ``[n, 4]``; the first is the one it was given."""
+    frames_per_second: float
+    """Without the first frame, and without reading files. 0 if there is no other frame."""
+
+
+def run_tracker(tracker: Tracker, frames: Iterable[Tensor], box: Tensor) -> Track:
+    """Run a tracker over a video, once from the first frame to the last.
+
+    Args:
+        tracker: Started anew.
+        frames: uint8, shape ``[3, h, w]`` each; at least one.
+        box: Of the target in the first frame, shape ``[4]``.
+
+    Returns:
+        A box per frame.
+    """
+    boxes, seconds = [box.double()], 0.0
+    for number, frame in enumerate(frames):
+        if number == 0:
+            tracker.start(frame, box.double())
+            continue
+        begin = time.perf_counter()
+        boxes.append(tracker.follow(frame).double())
+        seconds += time.perf_counter() - begin
+    return Track(
+        boxes=torch.stack(boxes),
+        frames_per_second=(len(boxes) - 1) / seconds if seconds else 0.0,
+    )
+
+
+class Still:
+    """The box that never moves: what every tracker has to beat."""
+
+    def start(self, frame: Tensor, box: Tensor) -> None:
+        """Remember the box; see `Tracker`."""
+        self._box = box
+
+    def follow(self, frame: Tensor) -> Tensor:
+        """Return the same box; see `Tracker`."""
+        return self._box

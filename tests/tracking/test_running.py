@@ -1,0 +1,78 @@
+"""Crops and trackers, on a coloured square that moves over noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from widthwise.errors import DataError
+from widthwise.models.siamese import SiameseTracker
+from widthwise.tracking.correlation import CorrelationFilter
+from widthwise.tracking.crops import context_side, cut
+from widthwise.tracking.running import Still, run_tracker
+from widthwise.tracking.siamese import Siamese
+
+
+def video(steps: int) -> tuple[list[Tensor], Tensor]:
+    """A checked square of 24 pixels that goes right by 3 and down by 2 per frame, and its boxes."""
+    noise = torch.Generator().manual_seed(0)
+    ground = torch.randint(90, 120, (3, 120, 160), generator=noise, dtype=torch.uint8)
+    square = torch.randint(0, 256, (3, 24, 24), generator=noise, dtype=torch.uint8)
+    frames, boxes = [], []
+    for step in range(steps):
+        x, y = 30 + 3 * step, 30 + 2 * step
+        frame = ground.clone()
+        frame[:, y : y + 24, x : x + 24] = square
+        frames.append(frame)
+        boxes.append([x, y, 24, 24])
+    return frames, torch.tensor(boxes).double()
+
+
+def test_cut_of_the_frame_s_own_pixels() -> None:
+    """A square on whole pixels, at its own size, is the frame's pixels."""
+    frame = torch.randint(0, 256, (3, 30, 40), dtype=torch.uint8)
+    found = cut(frame, (16, 12), [8], size=8)[0] * 255
+    torch.testing.assert_close(found, frame[:, 8:16, 12:20].float(), atol=1e-2, rtol=0)
+
+
+def test_cut_beyond_the_frame_is_its_mean() -> None:
+    """Far from the border, what lies outside has the mean colour."""
+    frame = torch.randint(0, 256, (3, 30, 40), dtype=torch.uint8)
+    found = cut(frame, (0, 0), [40], size=40)[0] * 255
+    mean = frame.float().mean((1, 2))[:, None, None].expand(3, 10, 10)
+    torch.testing.assert_close(found[:, :10, :10], mean, atol=1e-2, rtol=0)
+
+
+def test_box_without_area_is_refused() -> None:
+    """There is nothing to look at in a box of no width."""
+    with pytest.raises(DataError, match="no area"):
+        context_side(0, 10)
+
+
+def test_correlation_filter_follows() -> None:
+    """The filter stays within 3 pixels of the square; the box that never moves does not."""
+    frames, boxes = video(12)
+    found = run_tracker(CorrelationFilter(), frames, boxes[0]).boxes
+    still = run_tracker(Still(), frames, boxes[0]).boxes
+    middle = boxes[:, :2] + boxes[:, 2:] / 2
+    assert (found[:, :2] + found[:, 2:] / 2 - middle).abs().max() < 3
+    assert (still[-1] - boxes[-1]).abs().max() == 33
+
+
+def test_siamese_tracker_follows_a_peak() -> None:
+    """A network that scores a place by its brightness leads the box to the bright square."""
+
+    class Bright(SiameseTracker):
+        def features(self, crop: Tensor) -> Tensor:
+            return torch.nn.functional.avg_pool2d(crop.mean(1, keepdim=True), 32, 8)
+
+        def compare(self, template: Tensor, search: Tensor) -> Tensor:
+            return search[:, :, 2:-2, 2:-2]
+
+    frames = [torch.zeros(3, 120, 160, dtype=torch.uint8) for _ in range(8)]
+    for step, frame in enumerate(frames):
+        frame[:, 40:64, 40 + 3 * step : 64 + 3 * step] = 255
+    found = run_tracker(Siamese(Bright().eval()), frames, torch.tensor([40, 40, 24, 24])).boxes
+    centre = found[-1, :2] + found[-1, 2:] / 2
+    assert (centre - torch.tensor([73.0, 52.0])).abs().max() < 3

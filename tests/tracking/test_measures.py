@@ -131,6 +131,9 @@ def test_got10k_looks_inside_of_the_frame_only() -> None:
     assert judged.frames == 2 and judged.scores.average_overlap == pytest.approx(1)
     unbounded = replace(GOT10K, bounded=False).judge(guess, truth)
     assert unbounded.scores.average_overlap == pytest.approx(0.1)
+    # A box that starts left of the frame is moved into it, to -1 as its files count from 1.
+    left = row(-11, 50, 20, 20, times=3), row(-1, 50, 20, 20, times=3)
+    assert GOT10K.judge(*left, size=SIZE).scores.average_overlap == pytest.approx(1)
 
 
 @pytest.mark.parametrize("bad", [(NAN, 1, 1, 1), (5, 5, 0, 9), (5, 5, 9, -2), (0, 0, 0, 0)])
@@ -178,6 +181,16 @@ def test_only_some_rules_ask_where_the_truth_starts() -> None:
     truth = row(-3, 50, 20, 20, times=4)
     assert TRACKINGNET.judge(truth, truth).scores.auc == 1
     assert OTB.judge(truth, truth).scores.auc == 0
+    at_the_edge = row(0, 0, 20, 20, times=4)
+    assert OTB.judge(at_the_edge, at_the_edge).scores.auc == pytest.approx(20 / 21)
+
+
+def test_the_first_box_is_given() -> None:
+    """Whatever was predicted for the first frame, it counts as right where it counts."""
+    truth = walk(4)
+    guess = truth.clone()
+    guess[0] += 500
+    assert OTB.judge(guess, truth).scores.precision == 1
 
 
 def test_sequences_weigh_the_same_or_frames_do() -> None:

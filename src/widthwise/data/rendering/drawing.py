@@ -51,9 +51,11 @@ class Pasted:
             bool, shape ``[height, width]``.
         """
         mask = torch.zeros(height, width, dtype=torch.bool)
+        if self.top >= height or self.left >= width:
+            return mask
         top, left = max(self.top, 0), max(self.left, 0)
-        inside = self.alpha[top - self.top : height - self.top, left - self.left :]
-        inside = inside[:, : max(width - left, 0)] > 0.5
+        inside = self.alpha[top - self.top : height - self.top, left - self.left :] > 0.5
+        inside = inside[:, : width - left]
         mask[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
         return mask
 

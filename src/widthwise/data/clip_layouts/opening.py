@@ -126,6 +126,6 @@ def _nothing(problem: str, folder: Path, readers: list[Reader]) -> DataError:
     sought = "\n".join(f"    {names[id(reader)]:<12} {reader.looks_for}" for reader in readers)
     return DataError(
         f"{problem}{state}.\nLooked for, there and in folders below it:\n{sought}\n"
-        "Hint: name the folder of a set or of one sequence; a file of boxes has one line with x, y, "
-        "width and height per frame."
+        "Hint: name the folder of a set or of one sequence; a file of boxes has one line per "
+        "frame, with x, y, width and height."
     )

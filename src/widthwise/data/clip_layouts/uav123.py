@@ -87,9 +87,10 @@ def _clip(folder: Path, path: Path, conventions: Conventions) -> Clip:
 
 def _frames(place: Path, name: str) -> FrameFiles:
     shared, _, part = name.rpartition("_")
-    if shared not in PARTS or not part.isdecimal():
+    parts = {str(number): part for number, part in enumerate(PARTS.get(shared, ()), 1)}
+    if part not in parts:
         return frames_in(place / name)
-    first, last = PARTS[shared][int(part) - 1]
+    first, last = parts[part]
     numbered = ((path, frame_number(path) or 0) for path in frames_in(place / shared).files)
     return FrameFiles(tuple(path for path, number in numbered if first <= number <= last))
 

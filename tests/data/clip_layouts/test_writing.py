@@ -77,5 +77,5 @@ def test_other_layouts_are_not_written(tmp_path: Path) -> None:
     """Nor other files than JPEG and PNG."""
     with pytest.raises(ConfigError, match="layout `vot`"):
         write_clip(tmp_path, noise(1), boxes(2)[:1], layout=Layout.VOT)
-    with pytest.raises(ConfigError, match="as `.gif`"):
+    with pytest.raises(ConfigError, match=r"as `\.gif`"):
         write_clip(tmp_path, noise(1), boxes(2)[:1], suffix=".gif")

@@ -132,8 +132,8 @@ def test_got10k_looks_inside_of_the_frame_only() -> None:
     unbounded = replace(GOT10K, bounded=False).judge(guess, truth)
     assert unbounded.scores.average_overlap == pytest.approx(0.1)
     # A box that starts left of the frame is moved into it, to -1 as its files count from 1.
-    left = row(-11, 50, 20, 20, times=3), row(-1, 50, 20, 20, times=3)
-    assert GOT10K.judge(*left, size=SIZE).scores.average_overlap == pytest.approx(1)
+    left = row(-11, 50, 20, 20, times=3), row(0, 50, 20, 20, times=3)
+    assert GOT10K.judge(*left, size=SIZE).scores.average_overlap == pytest.approx(19 / 21)
 
 
 @pytest.mark.parametrize("bad", [(NAN, 1, 1, 1), (5, 5, 0, 9), (5, 5, 9, -2), (0, 0, 0, 0)])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from widthwise.models.dimp.filter_optimizer import FilterOptimizer
@@ -43,6 +42,7 @@ class Classifier(nn.Module):
         iterations: Steps in which a filter is improved, unless a call says otherwise.
 
     Example:
+        >>> import torch
         >>> classifier = Classifier(8, 16, blocks=0, stride=16)
         >>> features = classifier.features(torch.randn(2, 8, 6, 6)).unflatten(0, (1, 2))
         >>> boxes = torch.tensor([[[30.0, 30, 20, 20], [32, 30, 20, 20]]])

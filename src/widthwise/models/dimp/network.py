@@ -5,7 +5,7 @@ Bhat et al., "Learning Discriminative Model Prediction for Tracking" (ICCV 2019,
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -205,7 +205,8 @@ def _from_timm(name: str, *, pretrained: bool) -> nn.Module:
         # Which of its maps have which strides is asked of a network without weights; what comes
         # after the last one that is wanted is then not built.
         with torch.device("meta"):
-            strides = list(timm.create_model(name, features_only=True).feature_info.reduction())
+            probe: Any = timm.create_model(name, features_only=True)
+        strides = list(probe.feature_info.reduction())
         levels = tuple(strides.index(stride) for stride in STRIDES)
         return timm.create_model(
             name, pretrained=pretrained, features_only=True, out_indices=levels
@@ -221,7 +222,7 @@ def _from_timm(name: str, *, pretrained: bool) -> nn.Module:
 
 @torch.no_grad()
 def _channels(backbone: nn.Module) -> tuple[int, int]:
-    """Read the widths of both maps off a run: what a narrowed backbone says of itself may be old."""
+    """Read the widths of both maps off a run; what a narrowed backbone says may be old."""
     parameter = next(backbone.parameters(), torch.zeros(()))
     image = torch.zeros(1, 3, 64, 64, dtype=parameter.dtype, device=parameter.device)
     with evaluating(backbone):

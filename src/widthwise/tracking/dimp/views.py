@@ -50,9 +50,9 @@ def looked_at(
     steps = (torch.arange(size) + 0.5) / size - 0.5
     rows, columns = torch.meshgrid(steps, steps, indexing="ij")
     places = torch.stack([_seen(view, columns, rows) for view in views]) * side
-    piece, corner = _around(frame, centre, places)
     # Where a crop is smaller than what it shows, pixels are averaged first.
     shrink = max(1, round(side / size))
+    piece, corner = _around(frame, centre, places, margin=2 * shrink)
     if shrink > 1:
         height, width = piece.shape[1:]
         padding = (0, -width % shrink, 0, -height % shrink)
@@ -96,12 +96,12 @@ def _seen(view: View, x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([-x if view.mirrored else x, y], dim=-1)
 
 
-def _around(frame: Tensor, centre: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut out what some places need, and a little more; and tell where its corner is."""
+def _around(frame: Tensor, centre: Tensor, places: Tensor, *, margin: int) -> tuple[Tensor, Tensor]:
+    """Cut out what some places need, with a margin; and tell where its corner is."""
     limit = torch.tensor([frame.shape[2], frame.shape[1]])
     seen = places.reshape(-1, 2) + centre.cpu()
-    first = (seen.amin(0).floor().long() - 2).clamp(min=torch.zeros_like(limit), max=limit - 1)
-    last = (seen.amax(0).ceil().long() + 2).clamp(min=first + 1, max=limit)
+    first = (seen.amin(0).floor().long() - margin).clamp(min=torch.zeros_like(limit), max=limit - 1)
+    last = (seen.amax(0).ceil().long() + margin).clamp(min=first + 1, max=limit)
     (left, top), (right, bottom) = first.tolist(), last.tolist()
     return frame[:, top:bottom, left:right].float(), first
 

@@ -93,18 +93,35 @@ def test_widths_are_read_off_a_narrowed_backbone() -> None:
     assert output.scores.isfinite().all()
 
 
-def test_filters_are_those_of_the_template() -> None:
-    """Each sequence is scored by what its own template frames show, and boxes likewise."""
-    torch.manual_seed(0)
+def test_templates_are_those_of_their_sequence() -> None:
+    """Scores depend on all template frames of their own sequence, overlaps on the first of them."""
     network = trained_looking(Dimp("test_resnet", classifier_width=16, box_width=16))
-    templates, boxes, search, wanted = example_inputs(side=64, batch=2)
+    templates, boxes, search, wanted = example_inputs(side=64, batch=2, template_frames=2)
+    search, wanted = torch.cat([search, search.flip(-1)], dim=1), wanted.expand(2, 2, 1, 4)
     with torch.no_grad():
-        first = network(templates, boxes, search, wanted)
-        templates[1] = templates[1].flip(-1)
-        second = network(templates, boxes, search, wanted)
-    for before, after in zip(first, second, strict=True):
-        torch.testing.assert_close(before[0], after[0])
-        assert (before[1] - after[1]).abs().max() > 1e-5
+        before = network(templates, boxes, search, wanted)
+        for frame in range(2):
+            changed = templates.clone()
+            changed[1, frame] = changed[1, frame].flip(-1)
+            after = network(changed, boxes, search, wanted)
+            for index in range(2):
+                torch.testing.assert_close(after[index][0], before[index][0])
+            assert ((after.scores[1] - before.scores[1]).abs().amax((-1, -2)) > 1e-5).all()
+            judged_anew = (after.overlaps[1] - before.overlaps[1]).abs() > 1e-5
+            assert judged_anew.all() == (frame == 0)
+
+
+def test_colours_are_those_of_imagenet() -> None:
+    """The backbone sees the mean colour as zero, and one a deviation brighter as one."""
+    network = Dimp("test_resnet", classifier_width=8, box_width=8).eval()
+    mean, deviation = (
+        torch.tensor(colour).reshape(1, 3, 1, 1).expand(1, 3, 64, 64)
+        for colour in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    for steps in (0, 1):
+        seen = network.maps(mean + steps * deviation)
+        for made, expected in zip(seen, network.backbone(steps + 0 * mean), strict=True):
+            torch.testing.assert_close(made, expected)
 
 
 @pytest.mark.parametrize("name", ["resnet19", "vit_tiny_patch16_224"])

@@ -18,6 +18,8 @@ from widthwise.tracking.boxes import clipped, overlap
 from widthwise.tracking.dimp import DimpSettings, DimpTracker
 from widthwise.tracking.dimp import tracker as module
 from widthwise.tracking.dimp.localisation import Finding, LocalisationSettings, Located
+from widthwise.tracking.dimp.memory import MemorySettings
+from widthwise.tracking.dimp.refinement import RefinementSettings
 from widthwise.tracking.dimp.views import View, looked_at
 from widthwise.tracking.running import Still, run_tracker
 
@@ -203,6 +205,61 @@ def test_learned_box_is_where_the_target_was_seen(
     zoom = SIDE / side
     expected = torch.cat([(box[:2] - centre) * zoom + SIDE / 2, box[2:] * zoom])
     torch.testing.assert_close(tracker._memory.boxes[-1].double(), expected, atol=1e-3, rtol=0)
+
+
+def test_a_cell_is_sixteen_pixels_of_the_crop(
+    network: Dimp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peak a cell to the right moves the box by 16 pixels of a crop 5 times the target's size."""
+    still = replace(SETTINGS, refinement=RefinementSettings(steps=0))
+    tracker, frames = started(network, still)
+    forced(monkeypatch, Finding.NORMAL)
+    box = tracker.follow(frames[0])
+    torch.testing.assert_close(box, torch.tensor([30 + 16 * 5 * 24 / SIDE, 40, 24, 24]).double())
+
+
+def test_filter_of_the_first_frame_took_ten_steps(network: Dimp) -> None:
+    """It is the one that the classifier makes of all samples in ten steps, and not in fewer."""
+    tracker, _ = started(network)
+    samples = tracker._memory.features[None], tracker._memory.boxes[None]
+    with torch.no_grad():
+        steps = network.classifier.filters(*samples, iterations=10)
+    torch.testing.assert_close(tracker._filter, steps[10])
+    assert not torch.allclose(tracker._filter, steps[9], rtol=1e-3)
+
+
+def test_samples_count_by_their_weights(network: Dimp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new sample without weight leaves the filter as the first frame's samples make it."""
+    tracker, frames = started(network, replace(SETTINGS, memory=MemorySettings(hard_rate=0.0)))
+    forced(monkeypatch, Finding.HARD_NEGATIVE)
+    before, samples = tracker._filter, tracker._memory
+    tracker.follow(frames[0])
+    with torch.no_grad():
+        _, expected = network.classifier.optimizer(
+            before, samples.features[None, :15], samples.boxes[None, :15], iterations=1
+        )
+    torch.testing.assert_close(tracker._filter, expected)
+    assert len(samples.boxes) == 16
+
+
+def test_refinement_starts_inside_of_the_frame(
+    network: Dimp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peak beyond the border is brought back before boxes around it are judged."""
+    tracker, frames = started(network)
+    forced(monkeypatch, Finding.UNCERTAIN, x=40.0)
+    starts: list[Tensor] = []
+
+    def refined(box: Tensor, *others: object) -> None:
+        starts.append(box)
+
+    monkeypatch.setattr(module, "refined", refined)
+    box = tracker.follow(frames[0])
+    zoom = SIDE / 120
+    (start,) = starts
+    torch.testing.assert_close(
+        float(start[0] - SIDE / 2) / zoom + 42, float(box[0]), rtol=1e-5, atol=0
+    )
 
 
 @pytest.mark.parametrize("cells", [-40.0, 40.0])

@@ -137,7 +137,8 @@ class FilterOptimizer(nn.Module):
         """
         size = filters.shape[-1]
         rows, columns = (length + 2 * (size // 2) - size + 1 for length in features.shape[-2:])
-        distance = self._distance(boxes.to(features.dtype), rows, columns, size)
+        boxes = boxes.to(features.dtype)
+        distance = cell_distance(boxes, rows, columns, stride=self.stride, size=size)
         label, mask = self.label(distance), torch.sigmoid(self.mask(distance))
         weight = self.weight(distance) * _shares(sample_weights, distance).sqrt()
         floor = _SMALLEST_REGULARISATION**2
@@ -158,13 +159,25 @@ class FilterOptimizer(nn.Module):
             found.append(filters - step * gradient)
         return found
 
-    def _distance(self, boxes: Tensor, rows: int, columns: int, size: int) -> Tensor:
-        """Return how far each score cell is from the box's centre, in cells."""
-        # An odd filter's scores lie in the middle of feature cells, an even one's between them.
-        centre = (boxes[..., :2] + boxes[..., 2:] / 2) / self.stride - (size % 2) / 2
-        x = torch.arange(columns, dtype=boxes.dtype, device=boxes.device) - centre[..., :1]
-        y = torch.arange(rows, dtype=boxes.dtype, device=boxes.device) - centre[..., 1:]
-        return (x.unsqueeze(-2) ** 2 + y.unsqueeze(-1) ** 2).sqrt()
+
+def cell_distance(boxes: Tensor, rows: int, columns: int, *, stride: float, size: int) -> Tensor:
+    """Compute how far each cell of a score map is from the centre of a box.
+
+    Args:
+        boxes: ``[batch, frames, 4]``, x, y, w, h in pixels of the frame.
+        rows: Of the score map.
+        columns: The same.
+        stride: Pixels per cell.
+        size: Rows and columns of the filter that makes the scores.
+
+    Returns:
+        ``[batch, frames, rows, columns]``, in cells.
+    """
+    # An odd filter's scores lie in the middle of feature cells, an even one's between them.
+    centre = (boxes[..., :2] + boxes[..., 2:] / 2) / stride - (size % 2) / 2
+    x = torch.arange(columns, dtype=boxes.dtype, device=boxes.device) - centre[..., :1]
+    y = torch.arange(rows, dtype=boxes.dtype, device=boxes.device) - centre[..., 1:]
+    return (x.unsqueeze(-2) ** 2 + y.unsqueeze(-1) ** 2).sqrt()
 
 
 def _shares(weights: Tensor | None, maps: Tensor) -> Tensor:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from widthwise.data.clips import Clip
+from widthwise.errors import DataError
 from widthwise.models.siamese import SEARCH_SIDE, TEMPLATE_SIDE
+from widthwise.tracking.boxes import known
 from widthwise.tracking.crops import context_side, cut
 
 MARGIN = 24
@@ -66,6 +71,72 @@ class PairsInMemory:
         """
         chosen = torch.tensor(list(numbers))
         return self.templates[chosen], self.searches[chosen]
+
+
+class ClipPairs:
+    """Pairs out of annotated clips, as `widthwise.data.batches.Numbered`.
+
+    A pair is decided by a seed and its number alone: first the clip, all of them being equally
+    likely, then its frames.
+
+    Args:
+        clips: Annotated.
+        count: Pairs there are.
+        gap: Frames between the two of a pair at most.
+
+    Raises:
+        DataError: If no clip has two frames in which the target is seen.
+    """
+
+    def __init__(self, clips: Sequence[Clip], *, count: int, gap: int) -> None:
+        seen = [(clip, _seen(clip)) for clip in clips]
+        self._clips = [(clip, numbers) for clip, numbers in seen if len(numbers) > 1]
+        if not self._clips:
+            raise DataError(
+                f"None of {len(clips)} clips has two frames with a known box.\n"
+                "Why: pairs of frames are trained on.\n"
+                "Hint: train on a part whose boxes are published."
+            )
+        self._count = count
+        self._gap = gap
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return self._count
+
+    def batch(self, numbers: Sequence[int], *, seed: int | None) -> CropPair:
+        """Draw some of the pairs.
+
+        Args:
+            numbers: Which, from 0, in this order.
+            seed: Decides, with the number of a pair, which frames those are.
+
+        Returns:
+            Templates and search crops.
+
+        Raises:
+            DataError: If a frame cannot be read.
+        """
+        drawn = [self._drawn(np.random.default_rng([seed or 0, number])) for number in numbers]
+        return (
+            torch.stack([template for template, _ in drawn]),
+            torch.stack([search for _, search in drawn]),
+        )
+
+    def _drawn(self, random: np.random.Generator) -> CropPair:
+        clip, numbers = self._clips[int(random.integers(len(self._clips)))]
+        first = int(random.choice(numbers[:-1]))
+        later = numbers[(numbers > first) & (numbers <= first + self._gap)]
+        # Where the target is hidden for long, the next frame that shows it.
+        second = int(random.choice(later) if len(later) else numbers[numbers > first][0])
+        return pair_of(
+            (clip.images[first], clip.images[second]), (clip.boxes[first], clip.boxes[second])
+        )
+
+
+def _seen(clip: Clip) -> Any:
+    """Numbers of the frames in which the target is seen and its box known."""
+    return (known(clip.boxes) & ~clip.absent).nonzero()[:, 0].numpy()
 
 
 def _middle(box: Tensor) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import lightning as L
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from widthwise.data.batches import derived_seed
+from widthwise.data.clips import Clip
 from widthwise.data.frame_pairs import CropPair, pair_of
 from widthwise.tasks.hardware import seed_step
 from widthwise.tasks.stage import StageConfig
@@ -19,34 +20,6 @@ from widthwise.tracking.boxes import known
 from widthwise.tracking.measures import Benchmark, Scores
 from widthwise.tracking.running import Track, run_tracker
 from widthwise.tracking.siamese import Siamese
-
-
-class AnyClip(Protocol):
-    """Frames and the truth about them, wherever they are."""
-
-    @property
-    def name(self) -> str:
-        """Of the clip."""
-        ...
-
-    @property
-    def boxes(self) -> Tensor:
-        """Of the target, shape ``[n, 4]``."""
-        ...
-
-    @property
-    def absent(self) -> Tensor:
-        """Whether the target is out of sight, bool, shape ``[n]``."""
-        ...
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of frames."""
-        ...
-
-    def frames(self, start: int = 0, stop: int | None = None) -> Any:
-        """Iterate over frames, uint8 ``[3, h, w]``."""
-        ...
 
 
 class TrackingModule(L.LightningModule):
@@ -73,7 +46,7 @@ class TrackingModule(L.LightningModule):
         self,
         network: nn.Module,
         *,
-        clips: Sequence[AnyClip],
+        clips: Sequence[Clip],
         benchmark: Benchmark,
         radius: float,
         gap: int,
@@ -119,7 +92,7 @@ class TrackingModule(L.LightningModule):
             weight = judged.frames if self.benchmark.pooled else 1
             self.log_dict(values, on_epoch=True, batch_size=weight, sync_dist=True)
 
-    def tracked(self, clip: AnyClip) -> Track:
+    def tracked(self, clip: Clip) -> Track:
         """Follow the target of a clip with the network as it is.
 
         Args:
@@ -132,9 +105,9 @@ class TrackingModule(L.LightningModule):
         tracker = Siamese(self.network, device=device)  # type: ignore[arg-type]
         return run_tracker(tracker, clip.frames(), clip.boxes[0])
 
-    def _pair(self, clip: AnyClip) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    def _pair(self, clip: Clip) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """The first frame, and the last that is not too far away and whose truth is known."""
-        late = max(known(clip.boxes[: self.gap + 1]).nonzero()[:, 0].tolist())
+        late = int(known(clip.boxes[: self.gap + 1]).nonzero()[-1])
         frames = next(iter(clip.frames(0, 1))), next(iter(clip.frames(late, late + 1)))
         template, search = pair_of(frames, (clip.boxes[0], clip.boxes[late]))
         return middle_pair((template[None].to(self.device), search[None].to(self.device)))

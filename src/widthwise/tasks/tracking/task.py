@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.data.batches import Numbered, derived_seed, eval_batches, train_batches
+from widthwise.data.clip_layouts import open_clips
+from widthwise.data.clips import Clip
+from widthwise.data.frame_pairs import ClipPairs
 from widthwise.data.rendering.clips import render_clip
 from widthwise.data.rendering.pairs import rendered_pairs
 from widthwise.data.rendering.stills import bundled_stills, stills_in
 from widthwise.data.rendering.studio import Still, Studio
-from widthwise.errors import ConfigError
+from widthwise.errors import ConfigError, DataError
 from widthwise.measures import Measure
 from widthwise.models.siamese import SEARCH_SIDE, STRIDE, TEMPLATE_SIDE
 from widthwise.tasks.base import Sample
@@ -23,7 +26,7 @@ from widthwise.tasks.fit import measured
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import StageConfig
 from widthwise.tasks.tracking.drawing import marked
-from widthwise.tasks.tracking.module import AnyClip, TrackingModule
+from widthwise.tasks.tracking.module import TrackingModule
 from widthwise.tasks.tracking.pairs import Inputs, balanced_loss, labels, training_pair
 from widthwise.tasks.tracking.settings import TrackingSettings
 from widthwise.tracking.boxes import overlap
@@ -67,6 +70,10 @@ class Tracking:
             DataError: If photographs or clips are not there, or damaged.
         """
         settings = self.settings
+        if settings.train_folder is not None:
+            return ClipPairs(
+                open_clips(Path(settings.train_folder)), count=settings.pairs, gap=settings.gap
+            )
         return rendered_pairs(
             self._stills("train"),
             settings.render,
@@ -76,18 +83,31 @@ class Tracking:
         )
 
     @cached_property
-    def clips(self) -> Sequence[AnyClip]:
+    def clips(self) -> Sequence[Clip]:
         """What is tested on.
 
         Raises:
             DataError: If photographs or clips are not there, or damaged.
         """
         settings = self.settings
+        if settings.test_folder is not None:
+            return self._annotated(open_clips(Path(settings.test_folder)))
         studio = Studio(self._stills("test"), settings.render)
         return tuple(
             render_clip(studio, _RENDER_SEED, number, length=settings.test_length)
             for number in range(settings.test_clips)
         )
+
+    def _annotated(self, clips: Sequence[Clip]) -> Sequence[Clip]:
+        """Leave out clips whose boxes are kept by the authors of a set."""
+        judged = [clip for clip in clips if clip.has_truth]
+        if not judged:
+            raise DataError(
+                f"No clip in `{self.settings.test_folder}` has a box beyond its first frame.\n"
+                "Why: what a tracker finds is compared with the true boxes.\n"
+                "Hint: test on a part whose boxes are published, such as `val` of GOT-10k."
+            )
+        return judged
 
     def _stills(self, split: str) -> tuple[Still, ...]:
         settings = self.settings

@@ -332,6 +332,49 @@ def test_frames_of_otb_beyond_its_boxes_are_left_out(tmp_path: Path) -> None:
         open_clips(tmp_path / "a")
 
 
+def test_frames_of_otb_may_be_numbered_anew(tmp_path: Path) -> None:
+    """David begins at frame 300; where there are as many frames as boxes, all of them are taken."""
+    write_frames(tmp_path / "David" / "img", numbered("{:04}.png"), 1)
+    (tmp_path / "David" / "groundtruth_rect.txt").write_text(lines(BOXES, add=1))
+    assert len(open_clips(tmp_path)[0]) == 4
+
+
+def test_a_numbered_file_of_boxes_alone_names_no_target(tmp_path: Path) -> None:
+    """Human4 has its boxes in `groundtruth_rect.2.txt`."""
+    write_frames(tmp_path / "Human4" / "img", numbered("{:04}.png"), 1)
+    (tmp_path / "Human4" / "groundtruth_rect.2.txt").write_text(lines(BOXES, add=1))
+    assert [clip.name for clip in open_clips(tmp_path)] == ["Human4"]
+
+
+def test_lasot_is_known_by_its_flags(tmp_path: Path) -> None:
+    """Without them it is refused if asked for by name, and else a plain folder, counted from 0."""
+    lasot(tmp_path)
+    for path in tmp_path.rglob("*_*.txt"):
+        path.unlink()
+    with pytest.raises(DataError, match="have no boxes"):
+        open_clips(tmp_path, Layout.LASOT)
+    assert open_clips(tmp_path)[0].boxes[0].tolist() == [1, 1, 9, 8]
+
+
+def test_got10k_without_visible_shares(tmp_path: Path) -> None:
+    """Where only `absence.label` is there, it says which frames lack the target."""
+    got10k(tmp_path)
+    (tmp_path / "val" / "GOT-10k_Val_000001" / "cover.label").unlink()
+    (tmp_path / "val" / "GOT-10k_Val_000001" / "absence.label").write_text("0\n0\n1\n0\n")
+    assert open_clips(tmp_path / "val")[0].absent.tolist() == [False, False, True, False]
+
+
+def test_how_far_is_looked(tmp_path: Path) -> None:
+    """Three folders down, and not into hidden ones."""
+    otb(tmp_path / "one" / "two")
+    write_frames(tmp_path / ".thumbnails", ["1.png"], 1)
+    assert len(open_clips(tmp_path)) == 5
+    (tmp_path / "zero").mkdir()
+    (tmp_path / "one").rename(tmp_path / "zero" / "one")
+    with pytest.raises(DataError, match="No clips were found"):
+        open_clips(tmp_path)
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="WIDTHWISE_DATA names no folder with tracking clips")
 def test_real_clips_have_the_known_floor() -> None:
     """AUC in percent of the box that never moves, measured by another program."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from widthwise.data.clip_layouts import Conventions, Layout, open_clips
+from widthwise.data.clips import FrameFiles
 from widthwise.errors import DataError
 from widthwise.tracking.measures import OTB
 
@@ -173,7 +174,9 @@ def test_a_miniature_is_read_back(layout: Layout, asked: str, tmp_path: Path) ->
         flagged = layout in (Layout.LASOT, Layout.UAV123, Layout.UAV20L) or "Val" in clip.name
         assert clip.absent.tolist() == (list(HIDDEN) if flagged else [False] * 4)
         assert clip.has_truth == (clip.name not in WITHHELD)
-        files = clip.images.files  # type: ignore[attr-defined]
+        images = clip.images
+        assert isinstance(images, FrameFiles)
+        files = [images.folder / name for name in images.names]
         assert files[0].name == names[clip.name] and len(clip) == 4
         for number in (0, -1):
             assert torch.equal(clip.images[number], pil_to_tensor(Image.open(files[number])))
@@ -325,7 +328,8 @@ def test_frames_of_otb_beyond_its_boxes_are_left_out(tmp_path: Path) -> None:
         write_frames(tmp_path / name / "img", numbered("{:04}.png", count=count), 1)
         (tmp_path / name / "groundtruth_rect.txt").write_text(boxes)
         (clip,) = open_clips(tmp_path / name)
-        assert clip.images.files[-1].name == "0074.png" and len(clip) == 74  # type: ignore
+        assert isinstance(clip.images, FrameFiles)
+        assert clip.images.names[-1] == "0074.png" and len(clip) == 74
     # Other sequences have no such frames.
     (tmp_path / "a" / "Football1").rename(tmp_path / "a" / "Crossing")
     with pytest.raises(DataError, match="has 74 boxes for 78 frames"):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from widthwise.data.clips import Clip, FrameFiles, frame_files, frame_number, frames_in
+from widthwise.data.clips import Clip, FrameFiles, frame_names, frame_number, frames_in
 from widthwise.errors import DataError
 
 WriteImage = Callable[..., Path]
@@ -45,7 +45,7 @@ def test_frames_are_read_in_the_order_of_their_numbers(
     (tmp_path / "notes.txt").write_text("1")
     (tmp_path / "._9.png").write_bytes(b"left over by an archive")
     files = frames_in(tmp_path)
-    assert [path.name for path in files.files] == ["9.png", "10.png", "100.png"]
+    assert list(files.names) == ["9.png", "10.png", "100.png"]
     assert torch.equal(files[1], pixels(tmp_path / "10.png"))
     assert len(files) == 3 and files.size == (64, 64)
 
@@ -98,7 +98,7 @@ def test_a_folder_without_frames(tmp_path: Path) -> None:
     """All places are named that were looked at; a missing folder has none."""
     with pytest.raises(DataError, match=r"no frames in `.*one` nor in `.*two`"):
         frames_in(tmp_path / "one", tmp_path / "two")
-    assert frame_files(tmp_path) == frame_files(tmp_path / "nowhere") == ()
+    assert frame_names(tmp_path) == frame_names(tmp_path / "nowhere") == ()
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,7 @@ def test_whether_results_can_be_judged() -> None:
 
 def test_number_of_a_frame() -> None:
     """The last one in its name."""
-    assert frame_number(Path("v2/cam3_0012.jpg")) == 12
-    assert frame_number(Path("frame.jpg")) is None
-
-
-def test_frame_files_are_values() -> None:
-    """Two lists of the same files are the same frames."""
-    assert FrameFiles((Path("a.png"),)) == FrameFiles((Path("a.png"),))
+    assert frame_number("cam3_0012.jp2.jpg") == 2 and frame_number("cam3_0012.jp2") == 12
+    assert frame_number("frame.jp2") is None
+    found = FrameFiles(Path("a"), ("x.png", "8.png", "9.png", "10.png")).between(9, 10)
+    assert found == FrameFiles(Path("a"), ("9.png", "10.png"))

@@ -89,6 +89,14 @@ def test_a_size_that_changes_is_refused(tmp_path: Path, write_image: WriteImage)
         next(frames)
 
 
+def test_pages_of_other_sizes_are_refused(tmp_path: Path) -> None:
+    """A scanned document is no video."""
+    first, second = Image.fromarray(plain(9)), Image.fromarray(plain(9, size=(32, 40)))
+    first.save(tmp_path / "a.tiff", save_all=True, append_images=[second])
+    with pytest.raises(DataError, match="Frame 2 of the video `a` is 40 wide and 32 high"):
+        list(open_video(tmp_path / "a.tiff"))
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     """A missing file, and a folder without frames."""
     with pytest.raises(DataError, match=r"no video `.*lost\.mp4`"):
@@ -144,7 +152,7 @@ def test_a_video_is_turned_upright(
     assert content[start : start + 4] == struct.pack(">i", 1 << 16)
     path.write_bytes(content[:start] + turned + content[start + 36 :])
     frame = next(iter(open_video(path)))
-    assert frame.shape == ((3, 32, 48) if a else (3, 48, 32))
+    assert frame.shape == ((3, 32, 48) if a else (3, 48, 32)) and frame.is_contiguous()
     white = (frame[0] > 200).nonzero().double().mean(0) / torch.tensor(frame.shape[1:])
     assert [-1 if place > 0.5 else 0 for place in white.tolist()] == list(corner)
 
@@ -161,3 +169,19 @@ def test_a_damaged_video_is_refused(content: bytes | None, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"cannot be read|has no pictures") as caught:
         open_video(path)
     assert str(path) in str(caught.value)
+
+
+@needs_av
+def test_what_ffmpeg_cannot_decode_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own kinds of errors, such as of an outside library, are told like others."""
+    import av
+
+    def fail(_: str) -> None:
+        raise av.error.ExternalError(1, "no such codec here", "a.mp4")
+
+    path = film(tmp_path / "a.mp4")
+    monkeypatch.setattr(av, "open", fail)
+    with pytest.raises(DataError, match=r"a\.mp4` cannot be read: no such codec here"):
+        open_video(path)

@@ -1,7 +1,14 @@
-"""Clips to track in: frames that are read when they are needed, and where the target is in each."""
+"""Clips to track in: frames that are read when they are needed, and where the target is in each.
+
+What is wrong with a clip is said when it is opened: no frames, more or fewer boxes or flags than
+frames, a first box that is not known or has no area. A frame that cannot be read, or has another
+size than the first, is an error when it is reached. A clip of one frame is a clip; boxes that are
+not known or have no area after the first are NaN, and every benchmark has a rule for them.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,23 +41,41 @@ class Frames(Protocol):
 class FrameFiles:
     """Frames that are image files, decoded whenever they are asked for. Grey ones become RGB."""
 
-    files: tuple[Path, ...]
-    """At least one, in the order of time."""
+    folder: Path
+    """Where they are."""
+    names: tuple[str, ...]
+    """At least one, in the order of time. Not paths: the largest sets have millions of frames, and
+    a path takes ten times the memory."""
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.names)
 
     def __getitem__(self, number: int, /) -> Tensor:
         frame = self._decoded(number)
         if frame.shape[1:] != self.size:
             height, width = self.size
             raise DataError(
-                f"The frame `{self.files[number]}` is {frame.shape[2]} wide and {frame.shape[1]} "
-                f"high, the first one of its clip is {width} wide and {height} high.\n"
+                f"The frame `{self.folder / self.names[number]}` is {frame.shape[2]} wide and "
+                f"{frame.shape[1]} high, the first one of its clip is {width} wide and {height} "
+                "high.\n"
                 "Why: boxes are in pixels, and mean another place once the frame is scaled.\n"
                 "Hint: get the clip again, or cut it in two where the size changes."
             )
         return frame
+
+    def between(self, first: int, last: int) -> FrameFiles:
+        """Leave out frames by the numbers in their names.
+
+        Args:
+            first: Smallest number that stays.
+            last: Largest that stays.
+
+        Returns:
+            The others; a name without a number is left out.
+        """
+        numbered = ((name, frame_number(name)) for name in self.names)
+        kept = (name for name, number in numbered if number and first <= number <= last)
+        return FrameFiles(self.folder, tuple(kept))
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -61,7 +86,7 @@ class FrameFiles:
     def _decoded(self, number: int) -> Tensor:
         from torchvision.transforms.v2.functional import pil_to_tensor
 
-        items = FileItems(files=((self.files[number], 0),), mode="RGB")
+        items = FileItems(files=((self.folder / self.names[number], 0),), mode="RGB")
         return pil_to_tensor(items[0][0])
 
 
@@ -167,8 +192,8 @@ def frames_in(*folders: Path) -> FrameFiles:
         DataError: If there are none.
     """
     for folder in folders:
-        if files := frame_files(folder):
-            return FrameFiles(files)
+        if names := frame_names(folder):
+            return FrameFiles(folder, names)
     places = " nor in ".join(f"`{folder}`" for folder in folders)
     raise DataError(
         f"There are no frames in {places}.\n"
@@ -176,40 +201,44 @@ def frames_in(*folders: Path) -> FrameFiles:
     )
 
 
-def frame_files(folder: Path) -> tuple[Path, ...]:
+def frame_names(folder: Path) -> tuple[str, ...]:
     """List the image files in a folder in the order of their numbers.
 
     Args:
         folder: The folder; those below it are not looked into.
 
     Returns:
-        Paths, so that ``10.jpg`` comes after ``9.jpg``. None if it is not a folder.
+        Names, so that ``10.jpg`` comes after ``9.jpg``. None if it is not a folder.
     """
     if not folder.is_dir():
         return ()
-    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    # Files that macOS adds to archives are called like the frames, with two characters before.
-    return tuple(sorted((path for path in files if path.name[0] != "."), key=_natural))
+    # Hidden files that macOS adds to archives are called like the frames.
+    names = (name for name in os.listdir(folder) if name[0] != ".")  # noqa: PTH208
+    return tuple(sorted((name for name in names if _is_image(name)), key=_natural))
 
 
-def frame_number(path: Path) -> int | None:
-    """Return the last number in a file's name.
+def frame_number(name: str) -> int | None:
+    """Return the last number in the name of a file.
 
     Args:
-        path: The file.
+        name: Of the file.
 
     Returns:
         It, or None if there is none.
 
     Example:
-        >>> frame_number(Path("clip2_000209.jpg"))
-        209
+        >>> frame_number("clip2_000209.jpg"), frame_number("frame.jpg")
+        (209, None)
     """
-    found = re.findall(r"\d+", path.stem)
+    found = re.findall(r"\d+", name.rpartition(".")[0])
     return int(found[-1]) if found else None
 
 
-def _natural(path: Path) -> tuple[tuple[str | int, ...], str]:
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def _natural(name: str) -> tuple[tuple[str | int, ...], str]:
     # Odd places of the split are digits, so that numbers are never compared with text.
-    parts = re.split(r"(\d+)", path.stem)
-    return tuple(int(part) if n % 2 else part for n, part in enumerate(parts)), path.name
+    parts = re.split(r"(\d+)", name)
+    return tuple(int(part) if n % 2 else part for n, part in enumerate(parts)), name

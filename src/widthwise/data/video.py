@@ -148,6 +148,7 @@ def _check_stream(path: Path, film: Any) -> None:
 @contextmanager
 def _reading(path: Path, *others: type[Exception]) -> Iterator[None]:
     # What Pillow's readers raise on damaged files, and other kinds.
+    kinds: tuple[type[Exception], ...]
     kinds = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, *others)
     try:
         yield

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from widthwise.data.clip_layouts import Conventions, Layout, open_clips
+from widthwise.data.clips import FrameFiles
 from widthwise.errors import DataError
 from widthwise.tracking.measures import OTB
 
@@ -173,7 +174,9 @@ def test_a_miniature_is_read_back(layout: Layout, asked: str, tmp_path: Path) ->
         flagged = layout in (Layout.LASOT, Layout.UAV123, Layout.UAV20L) or "Val" in clip.name
         assert clip.absent.tolist() == (list(HIDDEN) if flagged else [False] * 4)
         assert clip.has_truth == (clip.name not in WITHHELD)
-        files = clip.images.files  # type: ignore[attr-defined]
+        images = clip.images
+        assert isinstance(images, FrameFiles)
+        files = [images.folder / name for name in images.names]
         assert files[0].name == names[clip.name] and len(clip) == 4
         for number in (0, -1):
             assert torch.equal(clip.images[number], pil_to_tensor(Image.open(files[number])))
@@ -325,11 +328,55 @@ def test_frames_of_otb_beyond_its_boxes_are_left_out(tmp_path: Path) -> None:
         write_frames(tmp_path / name / "img", numbered("{:04}.png", count=count), 1)
         (tmp_path / name / "groundtruth_rect.txt").write_text(boxes)
         (clip,) = open_clips(tmp_path / name)
-        assert clip.images.files[-1].name == "0074.png" and len(clip) == 74  # type: ignore
+        assert isinstance(clip.images, FrameFiles)
+        assert clip.images.names[-1] == "0074.png" and len(clip) == 74
     # Other sequences have no such frames.
     (tmp_path / "a" / "Football1").rename(tmp_path / "a" / "Crossing")
     with pytest.raises(DataError, match="has 74 boxes for 78 frames"):
         open_clips(tmp_path / "a")
+
+
+def test_frames_of_otb_may_be_numbered_anew(tmp_path: Path) -> None:
+    """David begins at frame 300; where there are as many frames as boxes, all of them are taken."""
+    write_frames(tmp_path / "David" / "img", numbered("{:04}.png"), 1)
+    (tmp_path / "David" / "groundtruth_rect.txt").write_text(lines(BOXES, add=1))
+    assert len(open_clips(tmp_path)[0]) == 4
+
+
+def test_a_numbered_file_of_boxes_alone_names_no_target(tmp_path: Path) -> None:
+    """Human4 has its boxes in `groundtruth_rect.2.txt`."""
+    write_frames(tmp_path / "Human4" / "img", numbered("{:04}.png"), 1)
+    (tmp_path / "Human4" / "groundtruth_rect.2.txt").write_text(lines(BOXES, add=1))
+    assert [clip.name for clip in open_clips(tmp_path)] == ["Human4"]
+
+
+def test_lasot_is_known_by_its_flags(tmp_path: Path) -> None:
+    """Without them it is refused if asked for by name, and else a plain folder, counted from 0."""
+    lasot(tmp_path)
+    for path in tmp_path.rglob("*_*.txt"):
+        path.unlink()
+    with pytest.raises(DataError, match="have no boxes"):
+        open_clips(tmp_path, Layout.LASOT)
+    assert open_clips(tmp_path)[0].boxes[0].tolist() == [1, 1, 9, 8]
+
+
+def test_got10k_without_visible_shares(tmp_path: Path) -> None:
+    """Where only `absence.label` is there, it says which frames lack the target."""
+    got10k(tmp_path)
+    (tmp_path / "val" / "GOT-10k_Val_000001" / "cover.label").unlink()
+    (tmp_path / "val" / "GOT-10k_Val_000001" / "absence.label").write_text("0\n0\n1\n0\n")
+    assert open_clips(tmp_path / "val")[0].absent.tolist() == [False, False, True, False]
+
+
+def test_how_far_is_looked(tmp_path: Path) -> None:
+    """Three folders down, and not into hidden ones."""
+    otb(tmp_path / "one" / "two")
+    write_frames(tmp_path / ".thumbnails", ["1.png"], 1)
+    assert len(open_clips(tmp_path)) == 5
+    (tmp_path / "zero").mkdir()
+    (tmp_path / "one").rename(tmp_path / "zero" / "one")
+    with pytest.raises(DataError, match="No clips were found"):
+        open_clips(tmp_path)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="WIDTHWISE_DATA names no folder with tracking clips")

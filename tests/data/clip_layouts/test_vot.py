@@ -37,6 +37,7 @@ def test_box_with_the_area_of_a_polygon() -> None:
     x, y, width, height = as_box(DIAMOND, Polygons.SAME_AREA)
     assert width == height == pytest.approx(8 / math.sqrt(2) + 1)
     assert (x + width / 2, y + height / 2) == pytest.approx((4, 4))
+    assert as_box(DIAMOND.flip(0), Polygons.SAME_AREA) == pytest.approx([x, y, width, height])
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.3, 1.0, 2.5])

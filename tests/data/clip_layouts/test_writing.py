@@ -46,6 +46,16 @@ def test_whole_numbers_look_like_those_of_the_sets(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "img" / "0001.jpg").is_file()
 
 
+def test_unknown_boxes_are_written_as_each_set_does(tmp_path: Path) -> None:
+    """Zeros in LaSOT, where the flags tell; NaN in OTB."""
+    for layout in (Layout.LASOT, Layout.OTB):
+        write_clip(tmp_path / layout, noise(2), boxes(2), layout=layout)
+    lines = [
+        next((tmp_path / name).glob("ground*")).read_text().split() for name in ("lasot", "otb")
+    ]
+    assert [line[1] for line in lines] == ["0,0,0,0", "nan,nan,nan,nan"]
+
+
 def test_jpeg_loses_little_where_the_quality_is_high(tmp_path: Path) -> None:
     """A smooth frame comes back nearly; the quality that is asked for reaches the file."""
     ramp = torch.arange(32).repeat(3, 24, 1).to(torch.uint8) * 8

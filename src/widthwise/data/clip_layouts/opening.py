@@ -10,7 +10,7 @@ from pathlib import Path
 from widthwise.data.clip_layouts import frames, got10k, lasot, otb, trackingnet, uav123, vot
 from widthwise.data.clip_layouts.base import Conventions, Reader
 from widthwise.data.clip_layouts.lines import lines_in
-from widthwise.data.clips import Clip, frame_files
+from widthwise.data.clips import Clip, frame_names
 from widthwise.errors import DataError
 
 DEEPEST = 3
@@ -96,7 +96,7 @@ def _sequences(folder: Path, readers: list[Reader], deeper: int) -> Iterator[tup
             return
     if not folder.is_dir():
         return
-    if frame_files(folder):
+    if frame_names(folder):
         raise _nothing(f"The frames in `{folder}` have no boxes", folder, readers)
     children = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
     _check_list(folder, {path.name for path in children})

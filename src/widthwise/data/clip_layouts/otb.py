@@ -8,7 +8,7 @@ import torch
 
 from widthwise.data.clip_layouts.base import Conventions, Reader
 from widthwise.data.clip_layouts.lines import boxes_in
-from widthwise.data.clips import Clip, FrameFiles, frame_number, frames_in
+from widthwise.data.clips import Clip, FrameFiles, frames_in
 
 FIRST_PIXEL = 1
 """Number of the first pixel in its files."""
@@ -67,9 +67,7 @@ def _with_boxes(frames: FrameFiles, name: str, boxes: int) -> FrameFiles:
     # Copies of the set exist with and without the frames that have no box.
     if name not in RANGES or len(frames) == boxes:
         return frames
-    first, last = RANGES[name]
-    numbered = ((path, frame_number(path) or 0) for path in frames.files)
-    return FrameFiles(tuple(path for path, number in numbered if first <= number <= last))
+    return frames.between(*RANGES[name])
 
 
 READER = Reader(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from widthwise.data.clip_layouts.base import Conventions, Reader
 from widthwise.data.clip_layouts.lines import boxes_in
-from widthwise.data.clips import Clip, FrameFiles, frame_number, frames_in
+from widthwise.data.clips import Clip, FrameFiles, frames_in
 
 FIRST_PIXEL = 1
 """Number of the first pixel in its files; its authors do not say."""
@@ -90,9 +90,7 @@ def _frames(place: Path, name: str) -> FrameFiles:
     parts = {str(number): part for number, part in enumerate(PARTS.get(shared, ()), 1)}
     if part not in parts:
         return frames_in(place / name)
-    first, last = parts[part]
-    numbered = ((path, frame_number(path) or 0) for path in frames_in(place / shared).files)
-    return FrameFiles(tuple(path for path, number in numbered if first <= number <= last))
+    return frames_in(place / shared).between(*parts[part])
 
 
 SHORT_READER = Reader(

@@ -160,7 +160,7 @@ def test_pieces_have_soft_edges_and_lie_in_the_photograph() -> None:
 
 def test_wrong_settings_are_named() -> None:
     """Every one in one error; one photograph is not enough."""
-    with pytest.raises(ConfigError, match=r"`width` must be at least 32.*\n.*`distractors`"):
+    with pytest.raises(ConfigError, match=r"(?s)`width` must be at least 32.*`distractors`"):
         RenderSettings(width=8, distractors=2)
     with pytest.raises(DataError, match="from 1 photographs"):
         Studio([still(0)], SMALL)

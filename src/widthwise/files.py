@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+CACHE_VARIABLE = "WIDTHWISE_CACHE"
+"""Environment variable that names another folder than the user's own for what is kept."""
 
 
 def read_ordinary(path: str | os.PathLike[str], *, most: int | None = None) -> bytes:
@@ -70,3 +74,21 @@ def write_stream(path: str | os.PathLike[str], write: Callable[[IO[bytes]], obje
     except BaseException:
         name.unlink(missing_ok=True)
         raise
+
+
+def cache_folder() -> Path:
+    """Return where what took long to make is kept between runs of a program.
+
+    Returns:
+        What `WIDTHWISE_CACHE` names; else a folder where this system keeps such files.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "widthwise"

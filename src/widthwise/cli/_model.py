@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from widthwise.errors import ConfigError
 
@@ -48,7 +48,7 @@ def is_pattern(model: str) -> bool:
 
 def build_model(
     spec: ModelSpec, *, shape: Sequence[int] | None, weights: Path | None
-) -> tuple[nn.Module, Tensor]:
+) -> tuple[nn.Module, Any]:
     """Build the network of a command line.
 
     Args:
@@ -57,7 +57,7 @@ def build_model(
         weights: State dict to load, or None.
 
     Returns:
-        The network in evaluation mode and an example input of zeros.
+        The network in evaluation mode and example inputs of zeros.
 
     Raises:
         ConfigError: If the weights do not fit the network.
@@ -75,7 +75,7 @@ def build_model(
             raise ConfigError(
                 f"Cannot load `{weights}` into `{spec.name}`:\n    " + "\n    ".join(lines[:8])
             ) from error
-    return model, torch.zeros(tuple(shape or spec.input_shape))
+    return model, spec.example(shape)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

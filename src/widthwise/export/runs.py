@@ -7,8 +7,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from widthwise.errors import RunError
 from widthwise.export.checking import Exported
 from widthwise.export.onnx import to_onnx
@@ -58,7 +56,7 @@ def export_run(folder: Path, kind: Format, path: Path | None = None) -> Exported
     facts = metadata(folder)
     target = path or folder / f"{facts['name']}{_SUFFIXES[kind]}"
     write = to_onnx if kind is Format.onnx else to_torch_export
-    return write(spec.build(), torch.zeros(spec.input_shape), target, metadata=facts)
+    return write(spec.build(), spec.example(), target, metadata=facts)
 
 
 def metadata(folder: Path) -> dict[str, str]:

@@ -5,38 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from widthwise.files import read_ordinary, write_atomically
+from widthwise.files import CACHE_VARIABLE, cache_folder, read_ordinary, write_atomically
 
-VARIABLE = "WIDTHWISE_CACHE"
-"""Environment variable that names another folder than the user's own for what is kept."""
 _FORMAT = 1
 _LARGEST = 64 * 2**20
 """Bytes. A thousand layers take less than a hundredth of this."""
-
-
-def cache_folder() -> Path:
-    """Return where measurements are kept between runs of a program.
-
-    Returns:
-        What `WIDTHWISE_CACHE` names; else a folder where this system keeps such files.
-    """
-    named = os.environ.get(VARIABLE)
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "widthwise"
 
 
 class Store:
@@ -72,7 +50,7 @@ class Store:
         except OSError as error:
             warnings.warn(
                 f"Times of layers are not kept: `{self.path}` cannot be written ({error}). "
-                f"Set {VARIABLE} to a folder that can.",
+                f"Set {CACHE_VARIABLE} to a folder that can.",
                 stacklevel=2,
             )
 

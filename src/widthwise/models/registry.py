@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from widthwise.errors import ConfigError
 from widthwise.models.checkpoints import SUFFIXES, example_shape, read_checkpoint
@@ -36,12 +37,37 @@ class ModelSpec:
     """Builds the network, with fresh weights unless `has_weights`; takes its own options."""
     input_shape: tuple[int, ...]
     """Shape of one example input, with a batch of one in front."""
+    further_shapes: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the inputs after the first, for networks that take several."""
     mean: tuple[float, ...] | None = None
     """Of the images it was published with, values from 0 to 1, per channel; None if not known."""
     std: tuple[float, ...] | None = None
     """Their deviations."""
     has_weights: bool = False
     """Whether what it builds is trained already."""
+
+    def example(self, shape: Sequence[int] | None = None) -> Tensor | tuple[Tensor, ...]:
+        """Make example inputs of zeros.
+
+        Args:
+            shape: Of the input, of a network that takes one; its own if not given.
+
+        Returns:
+            The input, or all of them.
+
+        Raises:
+            ConfigError: If a shape is given for a network that takes several inputs.
+        """
+        if not self.further_shapes:
+            return torch.zeros(tuple(shape or self.input_shape))
+        shapes = (self.input_shape, *self.further_shapes)
+        if shape is not None:
+            raise ConfigError(
+                f"`{self.name}` takes {len(shapes)} inputs, of the shapes "
+                f"{', '.join(str(list(each)) for each in shapes)}.\n"
+                "Hint: leave out --input; `ww.trace` in Python takes inputs of any shapes."
+            )
+        return tuple(torch.zeros(each) for each in shapes)
 
     def build(self, **options: object) -> nn.Module:
         """Build the network.
@@ -137,7 +163,10 @@ def _ours(name: str) -> ModelSpec:
         raise ConfigError(_unknown_name("widthwise", name))
     shipped = SHIPPED[name]
     return ModelSpec(
-        name=f"widthwise/{name}", factory=shipped.load(), input_shape=shipped.input_shape
+        name=f"widthwise/{name}",
+        factory=shipped.load(),
+        input_shape=shipped.input_shape,
+        further_shapes=shipped.further_shapes,
     )
 
 
@@ -241,11 +270,13 @@ def _run_folder(folder: Path) -> ModelSpec:
     def build() -> nn.Module:
         return load(folder, lambda: full.build(**options))
 
-    _, *sizes = plan.inputs["args"][0]["shape"]
+    tensors = [each for each in plan.inputs["args"] if isinstance(each, dict) and "shape" in each]
+    first, *further = ((1, *each["shape"][1:]) for each in tensors)
     return ModelSpec(
         name=str(folder),
         factory=build,
-        input_shape=(1, *sizes),
+        input_shape=first,
+        further_shapes=tuple(further),
         mean=full.mean,
         std=full.std,
         has_weights=True,

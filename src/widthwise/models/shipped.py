@@ -25,6 +25,8 @@ class Shipped:
     """``module:name`` in this package: a class, or a function that builds the network."""
     input_shape: tuple[int, ...]
     """Shape of one example input, with a batch of one in front."""
+    further_shapes: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the inputs after the first."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments that make it the network of that name."""
 
@@ -73,6 +75,11 @@ SHIPPED: dict[str, Shipped] = {
     "unet": Shipped(factory="unet:UNet", input_shape=GREY),
     "srresnet": Shipped(factory="srresnet:SRResNet", input_shape=COLOUR),
     "edsr": Shipped(factory="edsr:EDSR", input_shape=COLOUR),
+    "siamese": Shipped(
+        factory="siamese:SiameseTracker",
+        input_shape=(1, 3, 64, 64),
+        further_shapes=((1, 3, 128, 128),),
+    ),
     "edsr_32x256": Shipped(
         factory="edsr:EDSR",
         input_shape=COLOUR,

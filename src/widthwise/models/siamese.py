@@ -6,6 +6,7 @@ Bertinetto et al., "Fully-Convolutional Siamese Networks for Object Tracking", E
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +26,17 @@ SEARCH_SIDE = 128
 class SiameseTracker(nn.Module):
     """Scores of every place of a search crop for being where the target of a template is.
 
-    The backbone has five layers without padding: zeros at the border would tell it where the
-    middle of a crop is, and that is where training targets are.
+    Its own backbone has five layers without padding: zeros at the border would tell it where the
+    middle of a crop is, and that is where training targets mostly are.
 
     Args:
         widths: Channels of the five layers, of which the first, second and fourth halve the size.
+            Of another backbone only the last counts: the channels that are compared.
+        backbone: Name of a network of timm, of which the layers up to 8 pixels per cell are used,
+            with fresh weights; the five layers if not given.
 
     Raises:
-        ConfigError: If there are not five widths above 0.
+        ConfigError: If there are not five widths above 0, or timm has no such backbone.
 
     Example:
         >>> network = SiameseTracker()
@@ -41,20 +45,27 @@ class SiameseTracker(nn.Module):
         torch.Size([1, 1, 9, 9])
     """
 
-    def __init__(self, widths: Sequence[int] = (16, 32, 32, 64, 64)) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (16, 32, 32, 64, 64), backbone: str | None = None
+    ) -> None:
         super().__init__()
         if len(widths) != 5 or min(widths) < 1:
             raise ConfigError(f"`widths` must be five numbers above 0: got {list(widths)}.")
         first, second, third, fourth, last = widths
-        self.backbone = nn.Sequential(
-            _layer(3, first, stride=2),
-            _layer(first, second, stride=2),
-            _layer(second, third, stride=1),
-            _layer(third, fourth, stride=2),
-            # Without an activation, so that features can speak against a place too.
-            nn.Conv2d(fourth, last, 3, bias=False),
-            nn.BatchNorm2d(last),
-        )
+        layers: list[nn.Module]
+        if backbone is None:
+            layers = [
+                _layer(3, first, stride=2),
+                _layer(first, second, stride=2),
+                _layer(second, third, stride=1),
+                _layer(third, fourth, stride=2),
+                nn.Conv2d(fourth, last, 3, bias=False),
+            ]
+        else:
+            found = TimmFeatures(backbone)
+            layers = [found, nn.Conv2d(found.channels, last, 1, bias=False)]
+        # No activation at the end, so that features can speak against a place too.
+        self.backbone = nn.Sequential(*layers, nn.BatchNorm2d(last))
         # Sums of thousands of products; without a small factor the loss saturates at once.
         self.scale = nn.Parameter(torch.tensor(1e-3))
         self.shift = nn.Parameter(torch.tensor(0.0))
@@ -98,6 +109,50 @@ class SiameseTracker(nn.Module):
         with ww.uncounted():
             wanted = self.features(template)
         return self.compare(wanted, self.features(search))
+
+
+class TimmFeatures(nn.Module):
+    """The layers of a network of timm up to the last with 8 pixels per cell.
+
+    Args:
+        name: As timm calls it.
+
+    Raises:
+        ConfigError: If timm has no such network, or it has no such layer.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        import timm
+
+        try:
+            # timm's classes of such networks have no common type.
+            whole: Any = timm.create_model(name, features_only=True, pretrained=False)
+            strides = whole.feature_info.reduction()
+            features: Any = timm.create_model(
+                name, features_only=True, pretrained=False, out_indices=(strides.index(STRIDE),)
+            )
+        except (RuntimeError, ValueError, AttributeError) as error:
+            raise ConfigError(
+                f"`{name}` cannot be the backbone of a tracker: {error}\n"
+                f"Why: features of one cell per {STRIDE} pixels are taken of a network of timm.\n"
+                "Hint: `widthwise trace 'timm/*'` lists them; `resnet18` and `mobilenetv2_100` "
+                "have such layers."
+            ) from error
+        self.features = features
+        self.channels: int = features.feature_info.channels()[0]
+
+    def forward(self, crop: Tensor) -> Tensor:
+        """Compute the features of a crop.
+
+        Args:
+            crop: Shape ``[b, 3, s, s]``.
+
+        Returns:
+            Shape ``[b, c, s / 8, s / 8]``.
+        """
+        features: Tensor = self.features(crop)[0]
+        return features
 
 
 def correlation(template: Tensor, search: Tensor) -> Tensor:

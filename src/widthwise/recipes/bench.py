@@ -46,7 +46,7 @@ def subjects_of(name: str, shape: Sequence[int] | None) -> list[Subject]:
     if Path(name).suffix == ".onnx":
         return [Subject(name=name, network=Path(name), example=_of_file(Path(name), shape))]
     spec = resolve(name)
-    example = Inputs.of(torch.zeros(tuple(shape or spec.input_shape)))
+    example = Inputs.of(spec.example(shape))
     torch.manual_seed(0)
     if not (Path(name) / "plan.json").is_file():
         return [Subject(name=name, network=spec.build().eval(), example=example)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from widthwise.tasks.classification.settings import ClassificationSettings
 from widthwise.tasks.restoration.settings import DenoisingSettings, SuperResolutionSettings
+from widthwise.tasks.tracking.settings import TrackingSettings
 
 TASKS: dict[str, type] = {
     "classification": ClassificationSettings,
     "denoising": DenoisingSettings,
     "super_resolution": SuperResolutionSettings,
+    "tracking": TrackingSettings,
 }
 """Name in a recipe -> the record of its settings, whose ``open()`` gives the task. Importing them
 is cheap: a task is imported when it is opened."""

@@ -63,9 +63,9 @@ def seed_step(seed: int, device: torch.device) -> None:
         getattr(torch, device.type).manual_seed(seed)
 
 
-def _call(network: nn.Module, images: Tensor) -> Tensor:
-    scores: Tensor = network(images)
-    return scores
+def _call(network: nn.Module, *inputs: Tensor) -> Tensor:
+    outputs: Tensor = network(*inputs)
+    return outputs
 
 
 def _computes_bfloat16(device: str) -> bool:
@@ -118,7 +118,7 @@ class HardwareConfig:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
 
-    def caller(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+    def caller(self, network: nn.Module) -> Callable[..., Tensor]:
         """Return what calls a network in training.
 
         Args:
@@ -134,14 +134,14 @@ class HardwareConfig:
         from torch._dynamo.exc import TorchDynamoException
 
         # Compiled code is kept by function: each network needs its own.
-        def of_its_own(images: Tensor) -> Tensor:
-            return _call(network, images)
+        def of_its_own(*inputs: Tensor) -> Tensor:
+            return _call(network, *inputs)
 
         compiled = torch.compile(of_its_own, mode="reduce-overhead", dynamic=False)
 
-        def call(images: Tensor) -> Tensor:
+        def call(*inputs: Tensor) -> Tensor:
             try:
-                return compiled(images)
+                return compiled(*inputs)
             except TorchDynamoException as error:
                 why = str(error).strip().partition("\n")[0]
                 raise ConfigError(

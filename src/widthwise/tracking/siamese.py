@@ -56,12 +56,20 @@ class Siamese:
     """A tracker, see `widthwise.tracking.running.Tracker`, that never updates its template.
 
     Args:
-        network: In evaluation mode, on the CPU. Not changed.
+        network: In evaluation mode. Not changed.
         settings: How scores move the box.
+        device: Where the network is.
     """
 
-    def __init__(self, network: Scoring, settings: SiameseSettings | None = None) -> None:
+    def __init__(
+        self,
+        network: Scoring,
+        settings: SiameseSettings | None = None,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
         self._network = network
+        self._device = device
         self.settings = settings or SiameseSettings()
         steps = torch.arange(self.settings.scales) - self.settings.scales // 2
         self._factors = self.settings.scale_step ** steps.double()
@@ -74,7 +82,7 @@ class Siamese:
         self._side = context_side(*self._size.tolist())
         crop = cut(frame, self._centre.tolist(), [self._side], size=TEMPLATE_SIDE)
         with torch.inference_mode():
-            self._template = self._network.features(crop)
+            self._template = self._network.features(crop.to(self._device))
 
     def follow(self, frame: Tensor) -> Tensor:
         """Search around the last place, at some sizes; see `Tracker`."""
@@ -83,7 +91,8 @@ class Siamese:
         crops = cut(frame, self._centre.tolist(), sides.tolist(), size=SEARCH_SIDE)
         with torch.inference_mode():
             template = self._template.expand(len(crops), -1, -1, -1)
-            scores = self._network.compare(template, self._network.features(crops))
+            found = self._network.features(crops.to(self._device))
+            scores = self._network.compare(template, found).float().cpu()
         large = functional.interpolate(
             scores, scale_factor=_UPSAMPLED, mode="bicubic", align_corners=False
         )[:, 0]

@@ -1,0 +1,1 @@
+"""Tracking: where a target of the first frame is in every later frame of a video."""

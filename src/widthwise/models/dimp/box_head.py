@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.models.dimp.precise_pooling import precise_pooling
+from widthwise.models.dimp.precision import at_least_single
 
 
 class Levels(NamedTuple):
@@ -124,8 +125,7 @@ class BoxHead(nn.Module):
         both = torch.cat(
             [self.pooled_fine(fine.flatten(0, 1)), self.pooled_coarse(coarse.flatten(0, 1))], dim=1
         )
-        predicted: Tensor = self.overlap(both)
-        return predicted.reshape(boxes.shape[:2])
+        return at_least_single(self.overlap(both)).reshape(boxes.shape[:2])
 
 
 def _convolution(

@@ -79,5 +79,5 @@ def test_it_is_found_by_name_with_both_inputs() -> None:
     spec = resolve("widthwise/siamese")
     assert [tuple(each.shape) for each in spec.example()] == [(1, 3, 64, 64), (1, 3, 128, 128)]
     assert spec.build()(*spec.example()).shape == (1, 1, 9, 9)
-    with pytest.raises(ConfigError, match="takes 2 inputs(.|\\n)*--input"):
+    with pytest.raises(ConfigError, match=r"takes 2 inputs(.|\n)*--input"):
         spec.example((1, 3, 96, 96))

@@ -76,3 +76,12 @@ def test_siamese_tracker_follows_a_peak() -> None:
     found = run_tracker(Siamese(Bright().eval()), frames, torch.tensor([40, 40, 24, 24])).boxes
     centre = found[-1, :2] + found[-1, 2:] / 2
     assert (centre - torch.tensor([73.0, 52.0])).abs().max() < 3
+
+
+def test_cut_is_the_same_beside_larger_ones() -> None:
+    """What else is cut changes nothing, also where pixels are averaged and at the border."""
+    frame = torch.randint(0, 256, (3, 120, 160), dtype=torch.uint8)
+    for side, size, centre in ((100, 16, (80, 60)), (37, 64, (70.3, 50.2)), (150, 16, (10, 20))):
+        alone = cut(frame, centre, [side], size=size)
+        among = cut(frame, centre, [side, 1.5 * side], size=size)[:1]
+        torch.testing.assert_close(alone, among, atol=1e-4, rtol=0)

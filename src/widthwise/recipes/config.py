@@ -127,6 +127,8 @@ class SearchRecipe:
                 "`carry_optimizer` needs the same optimizer in both stages: got "
                 f"`{self.search.optimizer.value}` and `{self.converge.optimizer.value}`"
             ]
+        if self.search.lr_factors != self.converge.lr_factors:
+            return ["`carry_optimizer` needs the same `lr_factors` in both stages"]
         return []
 
 

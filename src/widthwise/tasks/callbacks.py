@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from widthwise.errors import RunError
-from widthwise.tasks.stage import StageConfig
+from widthwise.tasks.stage import LR_FACTOR, StageConfig
 
 CHECK_EVERY = 50
 """Steps between two looks at the losses on an accelerator, which each make it wait."""
@@ -20,6 +20,8 @@ _NONE = torch.iinfo(torch.int64).max
 
 class ScheduledRate(L.Callback):
     """Gives every step of an epoch the learning rate of its stage, and logs it as ``lr``.
+
+    Groups of parameters with a factor get so many times that rate.
 
     Args:
         stage: Says what the rate is.
@@ -32,7 +34,7 @@ class ScheduledRate(L.Callback):
         lr = self.stage.lr_at(trainer.current_epoch)
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group.get(LR_FACTOR, 1.0)
         pl_module.log("lr", lr)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from widthwise.errors import ConfigError
+
+LR_FACTOR = "lr_factor"
+"""Key of a group of parameters for its factor; groups without it have the rate of the stage."""
 
 
 class OptimizerKind(Enum):
@@ -41,6 +45,10 @@ class StageConfig:
     """`sgd`, `adam` or `adamw`."""
     lr: float = 0.1
     """Learning rate of the first epoch after the warm-up."""
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    """Parts of the network that learn faster or more slowly: a glob over names of parameters, such
+    as `backbone.*`, and what the learning rate is multiplied by there, in every epoch. The first
+    that matches counts, and 1 where none does."""
     momentum: float = 0.9
     """Momentum of SGD; the first beta of Adam and AdamW."""
     nesterov: bool = False
@@ -73,6 +81,7 @@ class StageConfig:
             for name, rule, holds in (
                 ("epochs", "at least 1", self.epochs >= 1),
                 ("lr", "above 0", self.lr > 0),
+                ("lr_factors", "above 0", all(each > 0 for each in self.lr_factors.values())),
                 ("momentum", "in [0, 1)", 0 <= self.momentum < 1),
                 ("weight_decay", "at least 0", self.weight_decay >= 0),
                 ("warmup", "in [0, epochs)", 0 <= self.warmup < max(self.epochs, 1)),
@@ -119,24 +128,56 @@ class StageConfig:
                 return self.lr * (1 - epoch / self.epochs)
 
     def build_optimizer(
-        self, parameters: Iterable[nn.Parameter], carried: Mapping[str, Any] | None = None
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        carried: Mapping[str, Any] | None = None,
     ) -> Optimizer:
         """Make the optimizer of this stage.
 
         Args:
-            parameters: What to train, in one group as published.
+            parameters: What to train, as ``named_parameters()`` gives it. It is one group as
+                published, or, with `lr_factors`, a group for each of them after that of the rest.
             carried: State of an earlier optimizer of these parameters to start with, as its
-                ``state_dict()`` gives it; its settings are not taken over.
+                ``state_dict()`` gives it, made with the same `lr_factors`; its settings are not
+                taken over.
 
         Returns:
             An optimizer with the settings of the stage.
+
+        Raises:
+            ConfigError: If a glob of `lr_factors` matches no parameter.
         """
-        optimizer = self._fresh_optimizer(parameters)
+        optimizer = self._fresh_optimizer(self._groups(list(parameters)))
         if carried is not None:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": carried["state"]})
         return optimizer
 
-    def _fresh_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    def _groups(self, parameters: list[tuple[str, nn.Parameter]]) -> list[dict[str, Any]]:
+        if not self.lr_factors:
+            return [{"params": [parameter for _, parameter in parameters]}]
+        rest: list[nn.Parameter] = []
+        groups: dict[str, list[nn.Parameter]] = {pattern: [] for pattern in self.lr_factors}
+        for name, parameter in parameters:
+            own = own_name(name)
+            found = (each for each in groups if own and fnmatch.fnmatchcase(own, each))
+            pattern = next(found, None)
+            (rest if pattern is None else groups[pattern]).append(parameter)
+        idle = [pattern for pattern, members in groups.items() if not members]
+        if idle:
+            shown = ", ".join(f"`{name}`" for name, _ in parameters[:: len(parameters) // 4 or 1])
+            raise ConfigError(
+                f"`lr_factors` has {', '.join(f'`{each}`' for each in idle)}, which matches no "
+                "parameter of the network that is left by those before it.\n"
+                f"Hint: parameters are called {shown}; `backbone.*` is all below `backbone`."
+            )
+        # In this order whatever the network, so that the state of one optimizer fits the next.
+        factors = [(1.0, rest), *((self.lr_factors[each], groups[each]) for each in groups)]
+        return [
+            {"params": members, LR_FACTOR: factor, "lr": self.lr * factor}
+            for factor, members in factors
+        ]
+
+    def _fresh_optimizer(self, parameters: list[dict[str, Any]]) -> Optimizer:
         match self.optimizer:
             case OptimizerKind.sgd:
                 return SGD(
@@ -150,3 +191,23 @@ class StageConfig:
                 kind = Adam if self.optimizer is OptimizerKind.adam else AdamW
                 betas = (self.momentum, 0.999)
                 return kind(parameters, lr=self.lr, betas=betas, weight_decay=self.weight_decay)
+
+
+def own_name(name: str) -> str | None:
+    """Tell what a parameter is called without what a search has attached to its network.
+
+    Args:
+        name: As ``named_parameters()`` gives it.
+
+    Returns:
+        Its name in the network itself; None if it belongs to the search.
+
+    Example:
+        >>> own_name("conv.parametrizations.weight.original"), own_name("conv.bias")
+        ('conv.weight', 'conv.bias')
+    """
+    module, parametrized, rest = name.partition("parametrizations.")
+    if not parametrized:
+        return name
+    parameter, _, what = rest.partition(".")
+    return f"{module}{parameter}" if what == "original" else None

@@ -82,6 +82,18 @@ def test_every_step_has_the_rate_of_its_epoch(tmp_path: Path) -> None:
     assert [row["lr"] for row in rows] == pytest.approx([0.1, 0.01, 0.01])
 
 
+def test_parts_keep_their_factor_of_the_scheduled_rate(tmp_path: Path) -> None:
+    """Every epoch, a part with a factor has so many times the rate that the metrics show."""
+    rates = Rates()
+    module = make_module(schedule=Schedule.step, milestones=(1,), lr_factors={"2.bias": 0.5})
+    rows = fit(module, tmp_path / "run", rates)
+    assert rates.seen == pytest.approx([0.1] * 5 + [0.01] * 10)
+    assert [group["lr"] for group in module.optimizers().param_groups] == pytest.approx(
+        [0.01, 0.005]
+    )
+    assert [row["lr"] for row in rows] == pytest.approx([0.1, 0.01, 0.01])
+
+
 def test_resuming_repeats_nothing_and_changes_nothing(tmp_path: Path) -> None:
     """With dropout and shifts, a stage stopped before an epoch ends like one that was not."""
     whole = make_module()

@@ -122,7 +122,7 @@ class ClassificationModule(L.LightningModule):
         return self._scores(self.normalise(images))
 
     def configure_optimizers(self) -> Optimizer:
-        return self.stage.build_optimizer(self.network.parameters(), self.carried)
+        return self.stage.build_optimizer(self.network.named_parameters(), self.carried)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch

@@ -102,7 +102,7 @@ class RestorationModule(L.LightningModule):
         return in_all_orientations(call)(images) if settings.self_ensemble else call(images)
 
     def configure_optimizers(self) -> Optimizer:
-        return self.stage.build_optimizer(self.network.parameters(), self.carried)
+        return self.stage.build_optimizer(self.network.named_parameters(), self.carried)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         given, clean, _ = batch

@@ -69,7 +69,7 @@ class TrackingModule(L.LightningModule):
         self.carried = carried
 
     def configure_optimizers(self) -> Optimizer:
-        return self.stage.build_optimizer(self.network.parameters(), self.carried)
+        return self.stage.build_optimizer(self.network.named_parameters(), self.carried)
 
     def training_step(self, batch: CropPair, batch_idx: int) -> Tensor:
         # Every step, because loaders draw from the same generator, and not as often when resumed.

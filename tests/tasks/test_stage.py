@@ -140,7 +140,7 @@ def test_without_factors_there_is_one_group() -> None:
 def test_a_factor_for_nothing_is_refused(factors: dict[str, float]) -> None:
     """A glob that matches no parameter, or only those of globs before it, is named."""
     stage = StageConfig(epochs=1, lr_factors=factors)
-    with pytest.raises(ConfigError, match="`lr_factors` has `(backbone|3)") as caught:
+    with pytest.raises(ConfigError, match=r"`lr_factors` has `(backbone|3)") as caught:
         stage.build_optimizer(small_network().named_parameters())
     assert "`0.weight`" in str(caught.value)
 

@@ -39,6 +39,8 @@ class ModelSpec:
     """Shape of one example input, with a batch of one in front."""
     further_shapes: tuple[tuple[int, ...], ...] = ()
     """Shapes of the inputs after the first, for networks that take several."""
+    inputs: Callable[[Sequence[Sequence[int]]], tuple[Tensor, ...]] | None = None
+    """Makes example inputs of these shapes, for networks that zeros will not do for."""
     mean: tuple[float, ...] | None = None
     """Of the images it was published with, values from 0 to 1, per channel; None if not known."""
     std: tuple[float, ...] | None = None
@@ -47,7 +49,7 @@ class ModelSpec:
     """Whether what it builds is trained already."""
 
     def example(self, shape: Sequence[int] | None = None) -> Tensor | tuple[Tensor, ...]:
-        """Make example inputs of zeros.
+        """Make example inputs: zeros, or what the network says.
 
         Args:
             shape: Of the input, of a network that takes one; its own if not given.
@@ -67,6 +69,8 @@ class ModelSpec:
                 f"{', '.join(str(list(each)) for each in shapes)}.\n"
                 "Hint: leave out --input; `ww.trace` in Python takes inputs of any shapes."
             )
+        if self.inputs is not None:
+            return self.inputs(shapes)
         return tuple(torch.zeros(each) for each in shapes)
 
     def build(self, **options: object) -> nn.Module:
@@ -167,6 +171,7 @@ def _ours(name: str) -> ModelSpec:
         factory=shipped.load(),
         input_shape=shipped.input_shape,
         further_shapes=shipped.further_shapes,
+        inputs=shipped.load_example(),
     )
 
 
@@ -277,6 +282,7 @@ def _run_folder(folder: Path) -> ModelSpec:
         factory=build,
         input_shape=first,
         further_shapes=tuple(further),
+        inputs=full.inputs,
         mean=full.mean,
         std=full.std,
         has_weights=True,

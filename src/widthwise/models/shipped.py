@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 CIFAR = (1, 3, 32, 32)
 TINY_IMAGENET = (1, 3, 64, 64)
@@ -27,6 +27,8 @@ class Shipped:
     """Shape of one example input, with a batch of one in front."""
     further_shapes: tuple[tuple[int, ...], ...] = ()
     """Shapes of the inputs after the first."""
+    example: str | None = None
+    """``module:name`` of a function from shapes to inputs; None if zeros will do."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments that make it the network of that name."""
 
@@ -36,13 +38,35 @@ class Shipped:
         Returns:
             What builds the network.
         """
-        module, _, name = self.factory.partition(":")
-        factory = getattr(importlib.import_module(f"widthwise.models.{module}"), name)
-        return partial(factory, **self.options)
+        return partial(_imported(self.factory), **self.options)
+
+    def load_example(self) -> Callable[..., tuple[Tensor, ...]] | None:
+        """Import what makes its inputs.
+
+        Returns:
+            It, or None if zeros will do.
+        """
+        return None if self.example is None else _imported(self.example)
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"widthwise.models.{module}"), name)
+    return found
 
 
 def _cifar(factory: str, **options: object) -> Shipped:
     return Shipped(factory=factory, input_shape=CIFAR, options=options)
+
+
+def _dimp(factory: str) -> Shipped:
+    crops, boxes, judged = (1, 1, 3, 288, 288), (1, 1, 4), (1, 1, 1, 4)
+    return Shipped(
+        factory=factory,
+        input_shape=crops,
+        further_shapes=(boxes, crops, judged),
+        example="dimp.network:inputs_like",
+    )
 
 
 def _tiny_imagenet(factory: str) -> Shipped:
@@ -80,6 +104,8 @@ SHIPPED: dict[str, Shipped] = {
         input_shape=(1, 3, 64, 64),
         further_shapes=((1, 3, 128, 128),),
     ),
+    "dimp18": _dimp("dimp.network:dimp18"),
+    "dimp50": _dimp("dimp.network:dimp50"),
     "edsr_32x256": Shipped(
         factory="edsr:EDSR",
         input_shape=COLOUR,

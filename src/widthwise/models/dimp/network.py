@@ -5,13 +5,15 @@ Bhat et al., "Learning Discriminative Model Prediction for Tracking" (ICCV 2019,
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 import widthwise as ww
 from widthwise.errors import ConfigError
+from widthwise.models.dimp.backbones import backbone_named
 from widthwise.models.dimp.box_head import BoxHead, Levels
 from widthwise.models.dimp.classifier import Classifier
 from widthwise.models.dimp.filter_optimizer import apply_filter
@@ -38,16 +40,18 @@ class Dimp(nn.Module):
     """A tracker whose filter is learned, from the first frames of a sequence, inside the forward.
 
     Args:
-        backbone: Name of a network of timm, of which only the layers up to stride 16 are built; or
-            a module that returns two maps, of strides 8 and 16, such as a narrowed backbone.
-        pretrained: Whether a named backbone gets the weights that timm has for it.
+        backbone: Name of a network of timm, of which only the layers up to stride 16 are built; a
+            MODEL as `widthwise.models.resolve` takes it, of which only these stay, such as the run
+            folder of a narrowed classifier, whose weights are kept; or a module that returns two
+            maps, of strides 8 and 16.
+        pretrained: Whether a network of timm gets the weights that timm has for it.
         classifier_width: Channels of the classifier's features and of its filter.
         classifier_blocks: Residual blocks in front of them.
         box_width: Channels of the box branch.
         iterations: Steps in which the filter is improved in a forward.
 
     Raises:
-        ConfigError: If timm has no such network, or the backbone does not return such maps.
+        ConfigError: If there is no such network, or the backbone does not return such maps.
 
     Example:
         >>> network = Dimp("test_resnet", classifier_width=32, box_width=16)
@@ -69,7 +73,7 @@ class Dimp(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(backbone, str):
-            backbone = _from_timm(backbone, pretrained=pretrained)
+            backbone = backbone_named(backbone, STRIDES, pretrained=pretrained)
         fine, coarse = _channels(backbone)
         self.backbone = backbone
         self.classifier = Classifier(
@@ -198,26 +202,22 @@ def example_inputs(
     )
 
 
-def _from_timm(name: str, *, pretrained: bool) -> nn.Module:
-    import timm
+def inputs_like(shapes: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Make example inputs of some shapes, with boxes that have an area.
 
-    try:
-        # Which of its maps have which strides is asked of a network without weights; what comes
-        # after the last one that is wanted is then not built.
-        with torch.device("meta"):
-            probe: Any = timm.create_model(name, features_only=True)
-        strides = list(probe.feature_info.reduction())
-        levels = tuple(strides.index(stride) for stride in STRIDES)
-        return timm.create_model(
-            name, pretrained=pretrained, features_only=True, out_indices=levels
-        )
-    except (RuntimeError, TypeError, AttributeError, AssertionError, ValueError) as error:
-        raise ConfigError(
-            f"timm cannot build `{name}` as the backbone of a tracker: {error}\n"
-            f"Why: DiMP reads maps of strides {STRIDES[0]} and {STRIDES[1]} off a network of "
-            "timm.\n"
-            "Hint: `timm.list_models()` lists names, such as `resnet18` and `resnet50`."
-        ) from error
+    Args:
+        shapes: Of the four inputs, with one search frame.
+
+    Returns:
+        As `Dimp.forward` takes them.
+
+    Example:
+        >>> shapes = [(2, 3, 3, 64, 64), (2, 3, 4), (2, 1, 3, 64, 64), (2, 1, 5, 4)]
+        >>> [tuple(each.shape) for each in inputs_like(shapes)] == shapes
+        True
+    """
+    (batch, frames, _, _, side), _, _, (_, _, boxes, _) = shapes
+    return example_inputs(side=side, batch=batch, template_frames=frames, boxes=boxes)
 
 
 @torch.no_grad()

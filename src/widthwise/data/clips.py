@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -153,6 +153,11 @@ class Clip:
         """Height and width of the frames in pixels."""
         _, height, width = self.images[0].shape
         return height, width
+
+    @property
+    def seen(self) -> Any:
+        """Numbers of the frames in which the target is seen and its box known, in order."""
+        return (known(self.boxes) & ~self.absent).nonzero()[:, 0].numpy()
 
     @property
     def has_truth(self) -> bool:

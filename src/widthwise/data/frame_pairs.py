@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 from widthwise.data.clips import Clip
 from widthwise.errors import DataError
 from widthwise.models.siamese import SEARCH_SIDE, TEMPLATE_SIDE
-from widthwise.tracking.boxes import known
 from widthwise.tracking.crops import context_side, cut
 
 MARGIN = 24
@@ -89,7 +87,7 @@ class ClipPairs:
     """
 
     def __init__(self, clips: Sequence[Clip], *, count: int, gap: int) -> None:
-        seen = [(clip, _seen(clip)) for clip in clips]
+        seen = [(clip, clip.seen) for clip in clips]
         self._clips = [(clip, numbers) for clip, numbers in seen if len(numbers) > 1]
         if not self._clips:
             raise DataError(
@@ -132,11 +130,6 @@ class ClipPairs:
         return pair_of(
             (clip.images[first], clip.images[second]), (clip.boxes[first], clip.boxes[second])
         )
-
-
-def _seen(clip: Clip) -> Any:
-    """Numbers of the frames in which the target is seen and its box known."""
-    return (known(clip.boxes) & ~clip.absent).nonzero()[:, 0].numpy()
 
 
 def _middle(box: Tensor) -> list[float]:

@@ -197,3 +197,13 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
     """By their keys in a recipe."""
     with pytest.raises(ConfigError, match=message):
         TASKS["tracking"](**{"batch_size": 4, "pairs": 8, **settings})
+
+
+def test_charts_are_those_that_scores_are_read_from(photographs: Path) -> None:
+    """The mean of the success curve is the AUC, and precision is read at 20 pixels."""
+    task, network = opened(photographs), SiameseTracker(TINY)
+    success, precision = task.charts({"found": network})
+    values = task.evaluate(network, FLOAT32)
+    assert np.mean(success.lines["found"]) == pytest.approx(values["auc"], abs=1e-6)
+    at = list(precision.places).index(20)
+    assert precision.lines["found"][at] == pytest.approx(values["precision"], abs=1e-6)

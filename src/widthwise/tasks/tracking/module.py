@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -13,11 +14,12 @@ from torch.optim import Optimizer
 from widthwise.data.batches import derived_seed
 from widthwise.data.clips import Clip
 from widthwise.data.frame_pairs import CropPair, pair_of
+from widthwise.tasks.following import log_clip
 from widthwise.tasks.hardware import seed_step
 from widthwise.tasks.stage import StageConfig
 from widthwise.tasks.tracking.pairs import balanced_loss, labels, middle_pair, training_pair
 from widthwise.tracking.boxes import known
-from widthwise.tracking.measures import Benchmark, Judged, Scores
+from widthwise.tracking.measures import Benchmark
 from widthwise.tracking.running import Track, run_tracker
 from widthwise.tracking.siamese import Siamese
 
@@ -81,14 +83,13 @@ class TrackingModule(L.LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         for number in batch.tolist():
             clip = self.clips[number]
-            judged = judge(self.benchmark, self.tracked(clip).boxes, clip)
-            if not judged.frames:
-                continue
-            values = {"test_loss": self._loss(*self._pair(clip), self.network)}
-            values |= {f"test_{name}": torch.tensor(value) for name, value in named(judged.scores)}
-            # Where all frames are one heap, a clip counts as often as it has frames.
-            weight = judged.frames if self.benchmark.pooled else 1
-            self.log_dict(values, on_epoch=True, batch_size=weight, sync_dist=True)
+            log_clip(
+                self,
+                clip,
+                boxes=self.tracked(clip).boxes,
+                loss=partial(self._test_loss, clip),
+                benchmark=self.benchmark,
+            )
 
     def tracked(self, clip: Clip) -> Track:
         """Follow the target of a clip with the network as it is.
@@ -102,6 +103,9 @@ class TrackingModule(L.LightningModule):
         device = next(self.network.parameters()).device
         tracker = Siamese(self.network, device=device)  # type: ignore[arg-type]
         return run_tracker(tracker, clip.frames(), clip.boxes[0])
+
+    def _test_loss(self, clip: Clip) -> Tensor:
+        return self._loss(*self._pair(clip), self.network)
 
     def _pair(self, clip: Clip) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """The first frame, and the last that is not too far away and whose truth is known."""
@@ -117,18 +121,3 @@ class TrackingModule(L.LightningModule):
         scores = call(template, search)
         wanted = labels(distances, cells=scores.shape[-1], radius=self.radius)
         return balanced_loss(scores, wanted)
-
-
-def judge(benchmark: Benchmark, boxes: Tensor, clip: Clip) -> Judged:
-    """Compare the boxes that a tracker has found with those of a clip."""
-    return benchmark.judge(boxes, clip.boxes, absent=clip.absent, size=clip.size)
-
-
-def named(scores: Scores) -> list[tuple[str, float]]:
-    """Give the scores that are reported, by the names of their measures."""
-    return [
-        ("auc", scores.auc),
-        ("precision", scores.precision),
-        ("normalised_precision", scores.normalised_precision),
-        ("success_50", scores.success_50),
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,35 +18,32 @@ from widthwise.data.rendering.clips import render_clip
 from widthwise.data.rendering.pairs import rendered_pairs
 from widthwise.data.rendering.stills import bundled_stills, stills_in
 from widthwise.data.rendering.studio import Still, Studio
-from widthwise.errors import ConfigError, DataError
+from widthwise.errors import ConfigError
 from widthwise.measures import Measure
 from widthwise.models.siamese import SEARCH_SIDE, STRIDE, TEMPLATE_SIDE
 from widthwise.tasks.base import Chart, Sample
 from widthwise.tasks.fit import measured
+from widthwise.tasks.following import (
+    MEASURES,
+    SHOWN,
+    ClipNumbers,
+    Followed,
+    curves,
+    followed,
+    pictures,
+    with_truth,
+)
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import StageConfig
-from widthwise.tasks.tracking.drawing import marked
-from widthwise.tasks.tracking.module import TrackingModule, judge
+from widthwise.tasks.tracking.module import TrackingModule
 from widthwise.tasks.tracking.pairs import Inputs, balanced_loss, labels, training_pair
 from widthwise.tasks.tracking.settings import TrackingSettings
-from widthwise.tracking.boxes import overlap
-from widthwise.tracking.measures import BENCHMARKS, Benchmark, Judged
+from widthwise.tracking.measures import BENCHMARKS, Benchmark
 
 EXAMPLES = 4
 """Pairs on which networks are traced and cuts are proven."""
-SHOWN = 3
-"""Clips that samples are taken of."""
 _RENDER_SEED = 0
 """Rendered pairs and clips belong to the task: no seed of a run changes them."""
-
-AUC = Measure(name="auc", title="AUC", unit="%", scale=100)
-"""Area under the curve of the share of frames over the overlap of boxes."""
-PRECISION = Measure(name="precision", title="precision", unit="%", scale=100)
-"""Share of frames whose centre is at most 20 pixels off."""
-NORMALISED = Measure(name="normalised_precision", title="normalised precision", unit="%", scale=100)
-"""Share of frames whose centre is at most 0.2 sides of the true box off."""
-SUCCESS = Measure(name="success_50", title="overlap above 0.5", unit="%", scale=100)
-"""Share of frames whose box overlaps the true one by more than half."""
 
 
 class Tracking:
@@ -56,7 +53,7 @@ class Tracking:
         settings: Name the clips and the rules.
     """
 
-    measures: tuple[Measure, ...] = (AUC, PRECISION, NORMALISED, SUCCESS)
+    measures: tuple[Measure, ...] = MEASURES
 
     def __init__(self, settings: TrackingSettings) -> None:
         self.name = settings.name
@@ -91,23 +88,12 @@ class Tracking:
         """
         settings = self.settings
         if settings.test_folder is not None:
-            return self._annotated(open_clips(Path(settings.test_folder)))
+            return with_truth(open_clips(Path(settings.test_folder)), settings.test_folder)
         studio = Studio(self._stills("test"), settings.render)
         return tuple(
             render_clip(studio, _RENDER_SEED, number, length=settings.test_length)
             for number in range(settings.test_clips)
         )
-
-    def _annotated(self, clips: Sequence[Clip]) -> Sequence[Clip]:
-        """Leave out clips whose boxes are kept by the authors of a set."""
-        judged = [clip for clip in clips if clip.has_truth]
-        if not judged:
-            raise DataError(
-                f"No clip in `{self.settings.test_folder}` has a box beyond its first frame.\n"
-                "Why: what a tracker finds is compared with the true boxes.\n"
-                "Hint: test on a part whose boxes are published, such as `val` of GOT-10k."
-            )
-        return judged
 
     def _stills(self, split: str) -> tuple[Still, ...]:
         settings = self.settings
@@ -244,7 +230,7 @@ class Tracking:
 
     def test(self) -> Iterable[Any]:
         """Return the loader of the numbers of test clips."""
-        return eval_batches(_Numbers(len(self.clips)), batch_size=1)
+        return eval_batches(ClipNumbers(len(self.clips)), batch_size=1)
 
     def evaluate(self, network: nn.Module, hardware: HardwareConfig) -> dict[str, float]:
         """Measure a network on the test clips, in the precision it was trained in.
@@ -268,24 +254,7 @@ class Tracking:
         Returns:
             A row per clip, with the AUC on the whole clip.
         """
-        tracked = self._tracked(networks, self.clips[:SHOWN])
-        rows = []
-        for place, clip in enumerate(self.clips[:SHOWN]):
-            number = len(clip) * 3 // 4
-            truth = clip.boxes[number]
-            row = []
-            for title, results in tracked.items():
-                boxes, judged = results[place]
-                shared = float(overlap(boxes[number][None], truth[None]))
-                row.append(
-                    Sample(
-                        title=title,
-                        image=marked(clip.images[number], truth=truth, found=boxes[number]),
-                        caption=f"{AUC.write(judged.scores.auc)}, overlap here {shared:.2f}",
-                    )
-                )
-            rows.append(row)
-        return rows
+        return pictures(self._followed(networks, self.clips[:SHOWN]))
 
     def charts(self, networks: Mapping[str, nn.Module]) -> Sequence[Chart]:
         """Draw success over overlap and precision over distance, over all test clips.
@@ -296,48 +265,20 @@ class Tracking:
         Returns:
             Both.
         """
-        benchmark = self._benchmark
-        scores = {
-            title: benchmark.summary([judged for _, judged in results])
-            for title, results in self._tracked(networks, self.clips).items()
-        }
-        return (
-            Chart(
-                title="Success over overlap",
-                across="overlap of the boxes",
-                up="share of frames above it",
-                places=benchmark.overlap_axis.tolist(),
-                lines={title: one.success_curve.tolist() for title, one in scores.items()},
-            ),
-            Chart(
-                title="Precision over distance",
-                across="distance of the centres (pixels)",
-                up="share of frames within it",
-                places=benchmark.pixel_axis.tolist(),
-                lines={title: one.precision_curve.tolist() for title, one in scores.items()},
-            ),
-        )
+        return curves(self._followed(networks, self.clips), self._benchmark)
 
     @property
     def _benchmark(self) -> Benchmark:
         return BENCHMARKS[self.settings.rules.value]
 
-    def _tracked(
+    def _followed(
         self, networks: Mapping[str, nn.Module], clips: Sequence[Clip]
-    ) -> dict[str, list[tuple[Tensor, Judged]]]:
-        """Boxes and scores of every network on every clip; modes are left as they were."""
-        found = {}
-        for title, network in networks.items():
-            training = network.training
-            module = self.module(
-                network.eval(), StageConfig(epochs=1), seed=0, hardware=HardwareConfig()
-            )
-            found[title] = [(module.tracked(clip).boxes, clip) for clip in clips]
-            network.train(training)
-        return {
-            title: [(boxes, judge(self._benchmark, boxes, clip)) for boxes, clip in results]
-            for title, results in found.items()
-        }
+    ) -> dict[str, list[Followed]]:
+        def follow(network: nn.Module) -> Callable[[Clip], Tensor]:
+            module = self.module(network, StageConfig(epochs=1), seed=0, hardware=HardwareConfig())
+            return lambda clip: module.tracked(clip).boxes
+
+        return followed(networks, clips, follow=follow, benchmark=self._benchmark)
 
     def facts(self) -> Mapping[str, Any]:
         """Say what the network takes and gives."""
@@ -350,24 +291,6 @@ class Tracking:
             "stride": STRIDE,
             "rules": settings.rules.value,
         }
-
-
-class _Numbers:
-    """Numbers of clips, as `Numbered`: a module looks its clips up itself.
-
-    Args:
-        count: How many.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def batch(self, numbers: Sequence[int], *, seed: int | None) -> Tensor:
-        """Give numbers."""
-        return torch.tensor(list(numbers))
 
 
 def _shown(steps: Iterable[int]) -> Iterable[int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,6 +90,20 @@ class FrameFiles:
         return pil_to_tensor(items[0][0])
 
 
+@dataclass(frozen=True)
+class _FirstFrames:
+    """Some frames of a clip, from the first."""
+
+    images: Frames
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int, /) -> Tensor:
+        return self.images[range(self.count)[number]]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """One target in one video.
@@ -166,6 +180,24 @@ class Clip:
         Test sets whose boxes are kept by their authors have none. A clip of one frame has.
         """
         return len(self) == 1 or bool(known(self.boxes[1:]).any())
+
+    def beginning(self, length: int) -> Clip:
+        """Leave out what comes after some frames.
+
+        Args:
+            length: Frames to keep; a clip that is no longer stays as it is.
+
+        Returns:
+            A clip of the same name.
+        """
+        if len(self) <= length:
+            return self
+        return replace(
+            self,
+            images=_FirstFrames(self.images, length),
+            boxes=self.boxes[:length],
+            absent=self.absent[:length],
+        )
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
         """Read frames one after the other.

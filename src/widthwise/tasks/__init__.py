@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from widthwise.tasks.classification.settings import ClassificationSettings
+from widthwise.tasks.dimp.settings import DimpTaskSettings
 from widthwise.tasks.restoration.settings import DenoisingSettings, SuperResolutionSettings
 from widthwise.tasks.tracking.settings import TrackingSettings
 
 TASKS: dict[str, type] = {
     "classification": ClassificationSettings,
+    "dimp": DimpTaskSettings,
     "denoising": DenoisingSettings,
     "super_resolution": SuperResolutionSettings,
     "tracking": TrackingSettings,

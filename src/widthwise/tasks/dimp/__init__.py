@@ -1,0 +1,1 @@
+"""DiMP: a tracker that learns, inside its forward, a filter that tells a target from the rest."""

@@ -8,6 +8,7 @@ from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
 from widthwise.methods.growing_reg import GrowingRegSettings, growing_reg
 from widthwise.methods.hinge import HingeSettings, hinge
+from widthwise.methods.keep import KeepSettings
 from widthwise.methods.lw_dna import LwDnaSettings, lw_dna
 from widthwise.methods.one_shot import OneShotSettings
 from widthwise.methods.random_search import RandomSearchSettings, random_search
@@ -20,6 +21,7 @@ METHODS: Mapping[str, type[Any]] = MappingProxyType(
         "dhp": DhpSettings,
         "growing_reg": GrowingRegSettings,
         "hinge": HingeSettings,
+        "keep": KeepSettings,
         "lw_dna": LwDnaSettings,
         "one_shot": OneShotSettings,
         "random_search": RandomSearchSettings,
@@ -37,6 +39,7 @@ __all__ = [
     "Found",
     "GrowingRegSettings",
     "HingeSettings",
+    "KeepSettings",
     "LwDnaSettings",
     "Method",
     "OneShotSettings",

@@ -137,7 +137,8 @@ def followed(
     """Follow the targets of some clips with every network.
 
     Args:
-        networks: Title -> network, which is used where it is and left in the mode it is in.
+        networks: Title -> network, brought to a GPU meanwhile if there is one, and left where it is
+            and in the mode it is in.
         clips: From the first box of each.
         follow: Makes of a network what gives a box per frame of a clip.
         benchmark: By whose rules.
@@ -147,10 +148,10 @@ def followed(
     """
     found: dict[str, list[Followed]] = {}
     for title, network in networks.items():
-        training = network.training
-        run = follow(network.eval())
+        training, place = network.training, next(network.parameters()).device
+        run = follow(network.eval().to("cuda" if torch.cuda.is_available() else place))
         boxes = [run(clip) for clip in clips]
-        network.train(training)
+        network.train(training).to(place)
         found[title] = [
             Followed(clip=clip, boxes=each, judged=judge(benchmark, each, clip))
             for clip, each in zip(clips, boxes, strict=True)

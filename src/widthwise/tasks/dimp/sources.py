@@ -40,7 +40,7 @@ def training_pool(source: ClipSource) -> Pool:
     return Pool(clips=seen, weight=source.weight)
 
 
-def test_clips(settings: DimpTaskSettings) -> Sequence[Clip]:
+def clips_to_judge(settings: DimpTaskSettings) -> Sequence[Clip]:
     """Open what a recipe tests on.
 
     Args:

@@ -17,7 +17,7 @@ from widthwise.models.dimp.network import STRIDES, Dimp, example_inputs
 from widthwise.tasks.base import Chart, Sample
 from widthwise.tasks.dimp.module import DimpModule, Inputs, Target, prepared, total_loss
 from widthwise.tasks.dimp.settings import DimpTaskSettings
-from widthwise.tasks.dimp.sources import test_clips, training_pool
+from widthwise.tasks.dimp.sources import clips_to_judge, training_pool
 from widthwise.tasks.fit import measured
 from widthwise.tasks.following import (
     MEASURES,
@@ -72,7 +72,7 @@ class DimpTraining:
         Raises:
             DataError: If clips are not there, or damaged.
         """
-        return test_clips(self.settings)
+        return clips_to_judge(self.settings)
 
     @property
     def test_items(self) -> int:
@@ -197,7 +197,7 @@ class DimpTraining:
         """Show late frames of test clips with the true box and that of every network.
 
         Args:
-            networks: Title -> network, which is used where it is and left in the mode it is in.
+            networks: Title -> network, left where it is and in the mode it is in.
 
         Returns:
             A row per clip, with the AUC on the whole clip.

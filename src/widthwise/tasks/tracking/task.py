@@ -249,7 +249,7 @@ class Tracking:
         """Show late frames of test clips with the true box and that of every network.
 
         Args:
-            networks: Title -> network, which is used where it is and left in the mode it is in.
+            networks: Title -> network, left where it is and in the mode it is in.
 
         Returns:
             A row per clip, with the AUC on the whole clip.

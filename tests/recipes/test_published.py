@@ -37,15 +37,27 @@ def shapes(recipe: SearchRecipe) -> tuple[tuple[Shape, ...], Shape]:
         return (SHAPES[task.dataset],), (1, CLASSES[task.dataset])
     if task.name == "tracking":
         return ((1, 3, 64, 64), (1, 3, 128, 128)), (1, 1, 9, 9)
+    if task.name == "dimp":
+        frame, box = (1, 1, 3, task.side, task.side), (1, 1, 4)
+        cells = task.side // 16 + 1
+        return (frame, box, frame, (1, 1, 1, 4)), (1, 6, 1, cells, cells)
     scale, channels = getattr(task, "scale", 1), 3 if task.colour else 1
     small = (1, channels, task.patch // scale, task.patch // scale)
     return (small,), (1, channels, task.patch, task.patch)
 
 
+def options(recipe: SearchRecipe) -> dict[str, Any]:
+    """What the network of a recipe is built with, where no earlier run is there to start from."""
+    given = recipe.model.options
+    if str(given.get("backbone", "")).startswith("runs/"):
+        return {**given, "backbone": "resnet50"}
+    return given
+
+
 def on_meta(recipe: SearchRecipe) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     """The network of a recipe and example inputs, without values."""
     with torch.device("meta"):
-        network = resolve(recipe.model.name).build(**recipe.model.options).eval()
+        network = resolve(recipe.model.name).build(**options(recipe)).eval()
         return network, tuple(torch.zeros(shape) for shape in shapes(recipe)[0])
 
 
@@ -54,7 +66,11 @@ def test_a_recipe_fits_its_network(name: str) -> None:
     """Its network takes the data; a random plan within its limits meets its budget."""
     recipe = load_recipe(name)
     network, example = on_meta(recipe)
-    assert network(*example).shape == shapes(recipe)[1]
+    outputs = network(*example)
+    assert getattr(outputs, "scores", outputs).shape == shapes(recipe)[1]
+    for stage in filter(None, (recipe.search, recipe.converge)):
+        # Every part with a learning rate of its own is there, or this raises.
+        assert stage.build_optimizer(network.named_parameters()).param_groups
     own = ww.trace(network, example)
     limits, graph, before = recipe.limits, own, None
     # Every name in the limits is that of an axis, or this raises.

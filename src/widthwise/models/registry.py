@@ -106,8 +106,9 @@ def resolve(name: str) -> ModelSpec:
 
     Args:
         name: ``widthwise/NAME``, ``torchvision/NAME``, ``timm/NAME``, ``package.module:factory``,
-            the path of a run folder (its shrunk network, with its weights), or of a checkpoint that
-            the `spandrel` package knows (with its weights).
+            the path of a run folder (its shrunk network, with its weights) or of one of its
+            networks, such as ``runs/mine/stages/full``, or of a checkpoint that the `spandrel`
+            package knows (with its weights).
 
     Returns:
         How to build it.
@@ -264,7 +265,7 @@ def _run_folder(folder: Path) -> ModelSpec:
 
     plan = Plan.load(folder / "plan.json")
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]
+        config = yaml.safe_load(_recipe_of(folder).read_text(encoding="utf-8"))["model"]
         full, options = resolve(config["name"]), config["options"]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(
@@ -287,6 +288,13 @@ def _run_folder(folder: Path) -> ModelSpec:
         std=full.std,
         has_weights=True,
     )
+
+
+def _recipe_of(folder: Path) -> Path:
+    """Find the recipe of a run folder, or of the folder of one of its networks."""
+    own = folder / "config.yaml"
+    inside = not own.is_file() and folder.parent.name == "stages"
+    return folder.parent.parent / "config.yaml" if inside else own
 
 
 def _checkpoint(path: Path) -> ModelSpec:

@@ -82,7 +82,8 @@ class Trunk(nn.Module):
         with evaluating(self), torch.no_grad():
             found = self(image)
         for one, other in zip(found, expected, strict=True):
-            if not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
+            # On the meta device there is nothing to compare.
+            if not image.is_meta and not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
                 raise _unfit(network, "it does more than to call its layers in turn", strides)
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -140,3 +140,17 @@ def test_number_of_a_frame() -> None:
     assert frame_number("frame.jp2") is None
     found = FrameFiles(Path("a"), ("x.png", "8.png", "9.png", "10.png")).between(9, 10)
     assert found == FrameFiles(Path("a"), ("9.png", "10.png"))
+
+
+def test_the_beginning_of_a_clip() -> None:
+    """So many frames, boxes and flags of it stay, and nothing is read for it."""
+    frames = [torch.full((3, 8, 8), number, dtype=torch.uint8) for number in range(5)]
+    boxes = torch.tensor([[number, 1, 3, 3] for number in range(5)]).double()
+    clip = Clip(name="five", images=frames, boxes=boxes, absent=torch.zeros(5).bool())
+    start = clip.beginning(2)
+    assert len(start) == len(start.boxes) == len(start.absent) == 2
+    assert [int(frame[0, 0, 0]) for frame in start.frames()] == [0, 1]
+    assert start.name == "five"
+    assert clip.beginning(9) is clip
+    with pytest.raises(IndexError):
+        start.images[2]

@@ -32,7 +32,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(backbone: Path, sets: Path) -> list[str]:
-    """The shipped recipe in seconds: miniature sets, narrow heads, small crops, eight steps."""
+    """The shipped recipe in seconds: miniature sets, narrow heads, small crops, 32 steps."""
     lasot, got10k = sets / "lasot", sets / "got10k"
     listed = lasot / "testing_set.txt"
     sources = [
@@ -46,8 +46,8 @@ def settings(backbone: Path, sets: Path) -> list[str]:
         *("--task.sources", yaml.safe_dump(sources, default_flow_style=True, width=10_000)),
         *("--task.test_folder", str(lasot), "--task.test_only", str(listed)),
         *("--task.test_length", "3", "--task.side", "64", "--task.workers", "0"),
-        *("--task.samples", "8", "--task.batch_size", "4"),
-        *("--converge.epochs", "4", "--converge.milestones", "[3]", "--converge.lr", "0.001"),
+        *("--task.samples", "32", "--task.batch_size", "4"),
+        *("--converge.epochs", "4", "--converge.milestones", "[3]", "--converge.lr", "0.004"),
         *("--threads", "1", "--hardware.precision", "float32"),
     ]
 
@@ -76,7 +76,7 @@ def test_the_recipe_trains_heads_on_a_narrowed_backbone(backbone: Path, tmp_path
     widths = start.layer3[1].conv2.out_channels
     assert trained.classifier.features[0].in_channels == widths < 256
     moved = (trained.backbone.layer1[0].conv1.weight - start.layer1[0].conv1.weight).abs().max()
-    assert 0 < moved < 8 * 0.1 * 0.001 * 2, "eight steps of Adam, each of a tenth of the rate"
+    assert 0 < moved < 32 * 0.1 * 0.004 * 2, "steps of Adam, each of a tenth of the rate"
     one = resolve(str(run / "stages" / "found")).build()
     assert torch.equal(one.classifier.features[0].weight, trained.classifier.features[0].weight)
 

@@ -21,6 +21,7 @@ VERBS = {
     "report": "rebuild the report page of a run",
     "eval": "measure a run's network on the test data",
     "restore": "let a run's network clean or enlarge your own images",
+    "track": "let a run's network follow something through your own video",
     "crop": "cut large photographs into parts to train on",
     "export": "write a run's network as ONNX or as a PyTorch program, checked",
     "bench": "measure time and memory of networks side by side",

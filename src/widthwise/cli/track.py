@@ -81,9 +81,10 @@ def run(arguments: Sequence[str]) -> int:
     else:
         print(": there is nothing to follow after the first")
     if done.measured is not None:
+        print(f"By the rules of {done.rules}:")
         for measure in Tracking.measures:
             value = measure.finer().write(getattr(done.measured, measure.name))
-            print(f"{measure.title:<22}{value}   by the rules of {done.rules}")
+            print(f"  {measure.title:<22}{value}")
     for path in (done.table, done.sheet, done.film):
         print(path)
     if done.film.suffix == ".gif":

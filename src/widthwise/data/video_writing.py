@@ -75,7 +75,8 @@ def _write_mp4(file: IO[bytes], pictures: Iterable[Picture], rate: float) -> Non
     every = (_with_even_sides(picture) for picture in pictures)
     first = next(every)
     with av.open(file, "w", format="mp4") as film:
-        stream = film.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
+        # What it is depends on the codec's name, which types do not tell.
+        stream: Any = film.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"  # the only one that every player knows
         # In the background it would take time from the tracker whose speed is measured.
@@ -95,6 +96,4 @@ def _write_gif(file: IO[bytes], pictures: Iterable[Picture], rate: float) -> Non
     first = next(images)
     # Viewers show what lasts less than 20 ms more slowly than it says.
     duration = max(round(1000 / rate), 20)
-    first.save(
-        file, format="GIF", save_all=True, append_images=images, duration=duration, loop=0
-    )
+    first.save(file, format="GIF", save_all=True, append_images=images, duration=duration, loop=0)

@@ -122,9 +122,7 @@ def track_video(
             yield picture
 
     kind = best_film()
-    film, table, overview = (
-        place / name for name in (f"tracked{kind}", "boxes.csv", "sheet.png")
-    )
+    film, table, overview = (place / name for name in (f"tracked{kind}", "boxes.csv", "sheet.png"))
     rate = frames.frames_per_second
     write_stream(film, lambda file: write_film(file, pictures(), kind, rate=rate))
     write_stream(overview, lambda file: sheet.image().save(file, format="PNG"))

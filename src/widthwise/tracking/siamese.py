@@ -100,7 +100,7 @@ class Siamese:
             scores, scale_factor=_UPSAMPLED, mode="bicubic", align_corners=False
         )[:, 0]
         best = int((large.amax((1, 2)) * self._penalties.to(large)).argmax())
-        self.score = float(large[best].max().sigmoid())
+        self.score = float(scores[best].max().sigmoid())
         self._centre = self._centre + _displacement(large[best], settings.window) * (
             sides[best] / SEARCH_SIDE
         )

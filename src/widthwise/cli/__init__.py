@@ -23,6 +23,7 @@ VERBS = {
     "restore": "let a run's network clean or enlarge your own images",
     "track": "let a run's network follow something through your own video",
     "crop": "cut large photographs into parts to train on",
+    "render": "render clips with true boxes from photographs, to track in",
     "export": "write a run's network as ONNX or as a PyTorch program, checked",
     "bench": "measure time and memory of networks side by side",
     "compare": "put finished runs into one table, over seeds and recipes",

@@ -149,6 +149,12 @@ def test_impossible_boxes_are_refused(
     assert not out.exists()
 
 
+def test_a_box_may_start_outside(run: Path, frames: Path, tmp_path: Path) -> None:
+    """Published sets have such boxes; a part of it is in the frame."""
+    done = track_video(run, frames, box=(-5, 70, 30, 40), out=tmp_path / "out")
+    assert done.boxes[0].tolist() == [-5, 70, 30, 40] and bool(done.boxes.isfinite().all())
+
+
 def test_a_box_is_numbers(run: Path, frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A word in it is an error of the command."""
     with pytest.raises(SystemExit):

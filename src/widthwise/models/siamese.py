@@ -121,7 +121,7 @@ class SiameseTracker(nn.Module):
         """
         crop = torch.zeros(1, 3, TEMPLATE_SIDE, TEMPLATE_SIDE)
         # Only the shape is asked for: a copy without values has no statistics to change.
-        shapes: Any = copy_module(self, lambda _, tensor: tensor.detach().to("meta")).eval()
+        shapes: Any = copy_module(self, lambda _, tensor: tensor.detach().to("meta"))
         with torch.no_grad():
             features = torch.zeros(shapes.features(crop.to("meta")).shape)
         search = torch.zeros(1, 3, SEARCH_SIDE, SEARCH_SIDE)

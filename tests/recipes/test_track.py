@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
+import widthwise as ww
 from run_folders import make_run
 from tracker_runs import make_tracker_run, moving_square
 from widthwise.cli import main
@@ -208,6 +209,27 @@ def test_results_lie_in_the_run_by_default(frames: Path, tmp_path: Path) -> None
     run = make_tracker_run(tmp_path / "run")
     done = track_video(run, frames, box=BOX)
     assert done.table == run / "tracked" / "frames" / "boxes.csv" and done.table.is_file()
+
+
+def test_another_network_of_the_run_follows(frames: Path, tmp_path: Path) -> None:
+    """The arm that is named, as it was trained; of others the error lists what there is."""
+    run = make_tracker_run(tmp_path / "run")
+    options = yaml.safe_load((run / "config.yaml").read_text())["model"]["options"]
+    torch.manual_seed(1)
+    network: Any = resolve("widthwise/siamese").build(**options).eval()
+    graph = ww.trace(network, (torch.rand(1, 3, 64, 64), torch.rand(1, 3, 128, 128)))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(1.0))
+    ww.save(network, plan, run / "stages" / "full")
+    results = make_run(tmp_path / "other", arms=["full"]) / "results.json"
+    (run / "results.json").write_bytes(results.read_bytes())
+    found = track_video(run, frames, box=BOX, out=tmp_path / "a").boxes
+    full = track_video(run, frames, box=BOX, out=tmp_path / "b", arm="full").boxes
+    expected = run_tracker(Siamese(network), open_video(frames), torch.tensor(BOX)).boxes
+    torch.testing.assert_close(full, expected, atol=1e-3, rtol=0)
+    assert not torch.equal(full, found)
+    with pytest.raises(ConfigError, match=r"no arm `uniform`(?s:.*)`found`, `full`"):
+        track_video(run, frames, box=BOX, out=tmp_path / "c", arm="uniform")
+    assert not (tmp_path / "c").exists()
 
 
 def test_other_folders_are_refused(frames: Path, tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def run(arguments: Sequence[str]) -> int:
         type=Path,
         help="a new or empty folder (default: tracked/NAME in the run folder)",
     )
+    parser.add_argument(
+        "--arm",
+        metavar="ARM",
+        default="found",
+        help="which network of the run: found, or one trained beside it, such as full or uniform",
+    )
     given, settings = parser.parse_known_args(arguments)
 
     from rich.console import Console
@@ -71,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         given.video,
         box=given.box,
         out=given.out,
+        arm=given.arm,
         settings=settings,
         progress=progress,
     )

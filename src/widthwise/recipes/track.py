@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import widthwise as ww
 from widthwise.data.clip_layouts import open_clips
 from widthwise.data.clips import Clip
 from widthwise.data.video import Video, open_video
 from widthwise.data.video_writing import Picture, best_film, write_film
 from widthwise.errors import ConfigError, DataError
 from widthwise.models import resolve
+from widthwise.recipes.config import SearchRecipe
 from widthwise.recipes.evaluate import finished_recipe
+from widthwise.runs.results import read_results
 from widthwise.runs.writing import write_file, write_stream
 from widthwise.tasks.tracking.drawing import marked
 from widthwise.tasks.tracking.sheet import Sheet
@@ -27,6 +30,8 @@ from widthwise.tracking.measures import BENCHMARKS, Scores
 from widthwise.tracking.running import speed_of, steps_of
 from widthwise.tracking.siamese import Siamese
 
+FOUND = "found"
+"""Arm of a run with the found widths."""
 Progress = Callable[[Iterable[Tensor], int | None], Iterable[Tensor]]
 """Shows how far an iteration is, of so many if that is known."""
 
@@ -61,6 +66,7 @@ def track_video(
     *,
     box: Sequence[float] | None = None,
     out: Path | None = None,
+    arm: str = FOUND,
     settings: Sequence[str] = (),
     progress: Progress = lambda frames, _: frames,
 ) -> TrackedVideo:
@@ -73,6 +79,8 @@ def track_video(
             given, and only then are scores taken.
         out: Folder for the results; ``tracked/NAME`` in the run folder if not given. It must be
             empty, and is made if it is not there.
+        arm: Which network of the run: the found one, or another that was trained beside it, such
+            as `full` or `uniform`.
         settings: What to change in the recipe, as on the command line.
         progress: Shows how far it is.
 
@@ -81,8 +89,8 @@ def track_video(
 
     Raises:
         RunError: If there is no finished run in the folder, or the results cannot be written.
-        ConfigError: If the run is of another task, the box is missing or does not lie in the frame,
-            or there is something in the folder for the results.
+        ConfigError: If the run is of another task or has no such arm, the box is missing or does
+            not lie in the frame, or there is something in the folder for the results.
         DataError: If the video cannot be read, or its frames have several sizes.
     """
     recipe = finished_recipe(folder, settings)
@@ -103,7 +111,7 @@ def track_video(
     _check_place(place, video)
 
     device = torch.device(recipe.hardware.device)
-    network = resolve(str(folder)).build().eval().to(device)
+    network = _network(folder, arm, recipe).eval().to(device)
     tracker = Siamese(network, device=device)  # type: ignore[arg-type]
     boxes: list[Tensor] = []
     scores: list[float] = []
@@ -139,6 +147,20 @@ def track_video(
         measured=_measured(found, clip, rules),
         rules=rules,
     )
+
+
+def _network(folder: Path, arm: str, recipe: SearchRecipe) -> nn.Module:
+    if arm == FOUND:
+        return resolve(str(folder)).build()
+    results = read_results(folder)
+    trained = [FOUND] if results is None else [each.arm for each in results.arms]
+    if arm not in trained:
+        raise ConfigError(
+            f"The run in `{folder}` has no arm `{arm}`.\n"
+            f"Hint: it has {', '.join(f'`{each}`' for each in trained)}."
+        )
+    full = resolve(recipe.model.name)
+    return ww.load(folder / "stages" / arm, lambda: full.build(**recipe.model.options))
 
 
 def _annotated(video: Path) -> Clip | None:

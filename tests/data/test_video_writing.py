@@ -69,3 +69,18 @@ def test_pictures_are_taken_one_by_one(tmp_path: Path) -> None:
     with path.open("wb") as file, pytest.raises(RuntimeError, match="stop"):
         write_film(file, failing(), Film.MP4)
     assert len(taken) == 151 and path.stat().st_size > 50_000
+
+
+@needs_av
+def test_without_h264_there_is_another_codec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some builds of FFmpeg leave H.264 out; the file is read all the same."""
+    import av
+
+    monkeypatch.setattr(av.codec, "codecs_available", {"mpeg4"})
+    with (tmp_path / "film.mp4").open("wb") as file:
+        write_film(file, pictures(32, 48), Film.MP4)
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        assert film.streams.video[0].codec_context.name == "mpeg4"
+    assert len(list(open_video(tmp_path / "film.mp4"))) == len(GREYS)

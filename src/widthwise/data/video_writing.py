@@ -71,12 +71,15 @@ def reduced(picture: Picture, side: int) -> Image.Image:
 def _write_mp4(file: IO[bytes], pictures: Iterable[Picture], rate: float) -> None:
     import av
 
-    codec = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"
+    has_h264 = "libx264" in av.codec.codecs_available
+    codec, options = ("libx264", {"preset": "veryfast"}) if has_h264 else ("mpeg4", {"qscale": "3"})
     every = (_with_even_sides(picture) for picture in pictures)
     first = next(every)
     with av.open(file, "w", format="mp4") as film:
         # What it is depends on the codec's name, which types do not tell.
-        stream: Any = film.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
+        stream: Any = film.add_stream(
+            codec, rate=Fraction(rate).limit_denominator(1000), options=options
+        )
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"  # the only one that every player knows
         # In the background it would take time from the tracker whose speed is measured.

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import widthwise as ww
 from widthwise.errors import ConfigError
+from widthwise.models import resolve
 from widthwise.models.siamese import SiameseTracker, correlation
 
 
@@ -52,3 +53,31 @@ def test_wrong_widths_are_refused() -> None:
     """Four widths, or one of zero, are an error that says so."""
     with pytest.raises(ConfigError, match="five numbers"):
         SiameseTracker((1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2_050"])
+def test_backbones_of_timm_are_narrowed(backbone: str) -> None:
+    """Up to the layer of eight pixels per cell; the rest of the network is not built."""
+    torch.manual_seed(0)
+    network = SiameseTracker(backbone=backbone).eval()
+    assert network(*crops(2)).shape == (2, 1, 9, 9)
+    graph = ww.trace(network, crops(2))
+    plan = ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5))
+    assert plan.macs() <= graph.macs() / 2
+    assert ww.shrink(network, plan)(*crops(1)).shape == (1, 1, 9, 9)
+
+
+@pytest.mark.parametrize("backbone", ["no_such_network", "vit_tiny_patch16_224"])
+def test_backbones_without_such_features_are_refused(backbone: str) -> None:
+    """With what is wanted of one, and some that have it."""
+    with pytest.raises(ConfigError, match=f"`{backbone}` cannot be the backbone(.|\\n)*resnet18"):
+        SiameseTracker(backbone=backbone)
+
+
+def test_it_is_found_by_name_with_both_inputs() -> None:
+    """Examples of a template and a search crop; one shape cannot stand for both."""
+    spec = resolve("widthwise/siamese")
+    assert [tuple(each.shape) for each in spec.example()] == [(1, 3, 64, 64), (1, 3, 128, 128)]
+    assert spec.build()(*spec.example()).shape == (1, 1, 9, 9)
+    with pytest.raises(ConfigError, match=r"takes 2 inputs(.|\n)*--input"):
+        spec.example((1, 3, 96, 96))

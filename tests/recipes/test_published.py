@@ -27,21 +27,26 @@ SHAPES = {
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "tiny_imagenet": 200, "imagenet": 1000}
 
 
-def shapes(recipe: SearchRecipe) -> tuple[tuple[int, ...], tuple[int, ...]]:
+Shape = tuple[int, ...]
+
+
+def shapes(recipe: SearchRecipe) -> tuple[tuple[Shape, ...], Shape]:
     """Shapes of what the network of a recipe is given, and of what it must put out."""
     task = recipe.task
     if task.name == "classification":
-        return SHAPES[task.dataset], (1, CLASSES[task.dataset])
+        return (SHAPES[task.dataset],), (1, CLASSES[task.dataset])
+    if task.name == "tracking":
+        return ((1, 3, 64, 64), (1, 3, 128, 128)), (1, 1, 9, 9)
     scale, channels = getattr(task, "scale", 1), 3 if task.colour else 1
     small = (1, channels, task.patch // scale, task.patch // scale)
-    return small, (1, channels, task.patch, task.patch)
+    return (small,), (1, channels, task.patch, task.patch)
 
 
-def on_meta(recipe: SearchRecipe) -> tuple[torch.nn.Module, torch.Tensor]:
-    """The network of a recipe and an example, without values."""
+def on_meta(recipe: SearchRecipe) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """The network of a recipe and example inputs, without values."""
     with torch.device("meta"):
         network = resolve(recipe.model.name).build(**recipe.model.options).eval()
-        return network, torch.zeros(shapes(recipe)[0])
+        return network, tuple(torch.zeros(shape) for shape in shapes(recipe)[0])
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -49,7 +54,7 @@ def test_a_recipe_fits_its_network(name: str) -> None:
     """Its network takes the data; a random plan within its limits meets its budget."""
     recipe = load_recipe(name)
     network, example = on_meta(recipe)
-    assert network(example).shape == shapes(recipe)[1]
+    assert network(*example).shape == shapes(recipe)[1]
     own = ww.trace(network, example)
     limits, graph, before = recipe.limits, own, None
     # Every name in the limits is that of an axis, or this raises.

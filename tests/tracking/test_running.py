@@ -125,3 +125,12 @@ def test_score_says_how_sure_the_siamese_tracker_is() -> None:
         tracker.follow(frames[1])
         found.append(tracker.score)
     assert found == pytest.approx([0.2689, 0.9526], abs=1e-4)
+
+
+def test_cut_is_the_same_beside_larger_ones() -> None:
+    """What else is cut changes nothing, also where pixels are averaged and at the border."""
+    frame = torch.randint(0, 256, (3, 120, 160), dtype=torch.uint8)
+    for side, size, centre in ((100, 16, (80, 60)), (37, 64, (70.3, 50.2)), (150, 16, (10, 20))):
+        alone = cut(frame, centre, [side], size=size)
+        among = cut(frame, centre, [side, 1.5 * side], size=size)[:1]
+        torch.testing.assert_close(alone, among, atol=1e-4, rtol=0)

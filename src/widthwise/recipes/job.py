@@ -21,7 +21,7 @@ from widthwise.measures import Measure
 from widthwise.network.inputs import Inputs
 from widthwise.recipes.arms import FOUND, Arm, Decide, Weights, arms_of
 from widthwise.recipes.config import SearchRecipe
-from widthwise.recipes.samples import write_samples
+from widthwise.recipes.samples import write_charts, write_samples
 from widthwise.recipes.setting import Setting
 from widthwise.recipes.speed import write_speed
 from widthwise.recipes.workshop import SearchBench, Workshop
@@ -91,6 +91,7 @@ class SearchJob:
         )
         if is_leader() and not (self.run.path / "results.json").is_file():
             write_samples(self.run.path, self.task, _Networks(self))
+            write_charts(self.run.path, self.task, _Networks(self))
             write_speed(self.run.path, self.task, _Networks(self))
         self.run.write_json(self.run.path / "results.json", results.to_spec())
         if is_leader():

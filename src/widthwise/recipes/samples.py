@@ -1,9 +1,10 @@
-"""What the networks of a run do with a few test items, as pictures in the run folder."""
+"""What the networks of a run do with test items: pictures and curves in the run folder."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +36,16 @@ def write_samples(run: Path, task: Task, networks: Mapping[str, nn.Module]) -> N
         rows.append(described)
     if rows:
         write_json(folder / "samples.json", rows)
+
+
+def write_charts(run: Path, task: Task, networks: Mapping[str, nn.Module]) -> None:
+    """Write charts.json; nothing if the task has no curves.
+
+    Args:
+        run: The run folder.
+        task: Knows which.
+        networks: Title -> trained network.
+    """
+    charts = task.charts(networks)
+    if charts:
+        write_json(run / "charts.json", [asdict(chart) for chart in charts])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from widthwise.report.figures import cost_figure, importance_figure, measure_figure
+from widthwise.report.figures import cost_figure, curves_figure, importance_figure, measure_figure
 from widthwise.report.page import page
 from widthwise.report.records import RunRecord, read_run
 from widthwise.report.theme import PAPER, arm_colour, house_style, render, svg_text
@@ -46,6 +46,8 @@ def _figures(record: RunRecord) -> dict[str, Figure]:
     figures = {"widths": _widths(record)}
     for measure in record.results.measures:
         figures[f"test_{measure.name}"] = measure_figure(record, measure)
+    for number, curves in enumerate(record.curves):
+        figures[f"curves_{number}"] = curves_figure(record, curves)
     if record.found.before is not None:
         figures["cost"] = cost_figure(record)
     if record.importance:

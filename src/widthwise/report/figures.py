@@ -16,7 +16,7 @@ from matplotlib.ticker import (
 )
 
 from widthwise.measures import Measure
-from widthwise.report.records import RunRecord
+from widthwise.report.records import Curves, RunRecord
 from widthwise.report.theme import FOUND, INK, MUTED, arm_colour, new_figure
 
 _SMALL = (5.4, 3.2)
@@ -63,21 +63,39 @@ def measure_figure(record: RunRecord, measure: Measure) -> Figure:
         axes.set_ylabel(f"{measure.title}{unit}")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    # Above the plot: curves of a short run fill all of it.
-    figure.legend(
-        loc="outside upper left",
-        ncols=3,
-        fontsize=8.5,
-        frameon=False,
-        handlelength=1.2,
-        columnspacing=1.2,
-    )
+    _legend(figure)
     return figure
 
 
 def measure_title(measure: Measure) -> str:
     """Name what `measure_figure` draws."""
     return "Test error" if measure.is_share else measure.title[:1].upper() + measure.title[1:]
+
+
+def curves_figure(record: RunRecord, curves: Curves) -> Figure:
+    """Draw curves of all networks over the test items.
+
+    Args:
+        record: A finished run.
+        curves: One of its `curves`.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = new_figure(*_SMALL)
+    for place, arm in enumerate(record.results.arms):
+        shares = curves.lines.get(arm.title)
+        if shares is not None:
+            axes.plot(
+                curves.places, shares, color=arm_colour(place), linewidth=1.8, label=arm.title
+            )
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(curves.places[0], curves.places[-1])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel(curves.across)
+    axes.set_ylabel(curves.up)
+    _legend(figure)
+    return figure
 
 
 def cost_figure(record: RunRecord) -> Figure:
@@ -152,6 +170,18 @@ def importance_figure(record: RunRecord) -> Figure:
     axes.set_xlabel("units, the most important first")
     axes.set_ylabel("importance")
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """Name the networks above the plot: curves of a short run fill all of it."""
+    figure.legend(
+        loc="outside upper left",
+        ncols=3,
+        fontsize=8.5,
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=1.2,
+    )
 
 
 def _draw_budget(axes: Axes, budget: float) -> None:

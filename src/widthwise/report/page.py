@@ -62,7 +62,7 @@ Every measure is that of the last epoch, never of the best. {escape(teaching(rec
 <p class="note">{_widths_sentence(record)}</p>
 <figure class="wide">{figures["widths"]}</figure>
 {_samples(record)}{_speed(record)}<div class="pair">
-{_curves(record, figures)}{_search(record, figures)}
+{_over_items(record, figures)}{_curves(record, figures)}{_search(record, figures)}
 <section><h2>Environment</h2>{_environment(record)}</section>
 </div>
 <h2>Run it again</h2>
@@ -186,6 +186,16 @@ def picture_row(row: Sequence[Picture]) -> str:
         f'{base64.b64encode(picture.png).decode()}"><b>{escape(picture.title)}</b>'
         f"<small>{escape(picture.caption)}</small></div>"
         for picture in row
+    )
+
+
+def _over_items(record: RunRecord, figures: Mapping[str, str]) -> str:
+    return "".join(
+        f"<section><h2>{escape(curves.title)}</h2>"
+        f"<figure>{figures[f'curves_{number}']}\n"
+        "<figcaption>Of the trained networks, over all test items.</figcaption></figure>"
+        "</section>\n"
+        for number, curves in enumerate(record.curves)
     )
 
 

@@ -36,6 +36,17 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Curves of all networks over the test items; see `widthwise.tasks.base.Chart`."""
+
+    title: str
+    across: str
+    up: str
+    places: list[float]
+    lines: dict[str, list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed:
     """What the networks take for one test item."""
 
@@ -65,6 +76,8 @@ class RunRecord:
     """A row per test item, a column per network."""
     speed: Speed | None = None
     """Where it was measured."""
+    curves: tuple[Curves, ...] = ()
+    """Of tasks that have some."""
 
     @property
     def found(self) -> ArmResult:
@@ -125,6 +138,7 @@ def read_run(folder: Path) -> RunRecord:
         importance=[_importance(path) for path in sorted(stage.glob("importance/*.json"))],
         samples=_samples(folder / "samples"),
         speed=_speed(folder / "speed.json"),
+        curves=_curves(folder / "charts.json"),
     )
 
 
@@ -144,6 +158,13 @@ def _speed(path: Path) -> Speed | None:
         return None if known is None else Speed(**known)
     except TypeError as error:
         raise damaged(path, error, "delete it; one table of the report is left out.") from error
+
+
+def _curves(path: Path) -> tuple[Curves, ...]:
+    try:
+        return tuple(Curves(**chart) for chart in read_json(path) or [])
+    except TypeError as error:
+        raise damaged(path, error, "delete it; some curves of the report are left out.") from error
 
 
 def _importance(path: Path) -> Importance:

@@ -26,6 +26,22 @@ class Sample:
     """What to write under it, such as its PSNR."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Curves over test items that say more than one number, such as success over overlap."""
+
+    title: str
+    """What it shows."""
+    across: str
+    """What the horizontal axis counts."""
+    up: str
+    """What the vertical axis counts; all values are shares."""
+    places: Sequence[float]
+    """On the horizontal axis."""
+    lines: Mapping[str, Sequence[float]]
+    """Title of a network -> a share per place."""
+
+
 class Task(Protocol):
     """What good means. Jobs, run folders, reports and the command line know only this."""
 
@@ -109,6 +125,10 @@ class Task(Protocol):
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Sequence[Sequence[Sample]]:
         """Show what networks do: a row per item, a column per network; empty if nothing to see."""
+        ...
+
+    def charts(self, networks: Mapping[str, nn.Module]) -> Sequence[Chart]:
+        """Draw curves of networks over the test split; empty if there are none to see."""
         ...
 
     def facts(self) -> Mapping[str, Any]:

@@ -63,31 +63,39 @@ def cut(frame: Tensor, centre: Sequence[float], sides: Sequence[float], *, size:
     mean = frame.float().mean((1, 2), keepdim=True)
     # Only what the largest square covers is touched, and pixels are averaged where it is shrunk.
     largest = max(sides)
-    left = min(max(math.floor(x - largest / 2) - 2, 0), width - 1)
-    top = min(max(math.floor(y - largest / 2) - 2, 0), height - 1)
-    right = max(min(math.ceil(x + largest / 2) + 2, width), left + 1)
-    bottom = max(min(math.ceil(y + largest / 2) + 2, height), top + 1)
+    reach = largest / 2 + 2 * _shrink(largest, size)
+    left = min(max(math.floor(x - reach), 0), width - 1)
+    top = min(max(math.floor(y - reach), 0), height - 1)
+    right = max(min(math.ceil(x + reach), width), left + 1)
+    bottom = max(min(math.ceil(y + reach), height), top + 1)
     piece = frame[:, top:bottom, left:right].float() - mean
-    crops = [
-        _resampled(piece, (x - left, y - top), side, size, scale=size / side) for side in sides
-    ]
+    crops = [_resampled(piece, (left, top), (x, y), side, size) for side in sides]
     return (torch.stack(crops) + mean) / 255
 
 
+def _shrink(side: float, size: int) -> int:
+    """Pixels of the frame that are averaged into one, in both directions."""
+    return max(1, round(side / size))
+
+
 def _resampled(
-    piece: Tensor, centre: tuple[float, float], side: float, size: int, *, scale: float
+    piece: Tensor, corner: tuple[int, int], centre: tuple[float, float], side: float, size: int
 ) -> Tensor:
     """Sample a square of a piece whose mean colour is 0, which is what lies around it."""
-    shrink = max(1, round(1 / scale))
+    shrink = _shrink(side, size)
+    left, top = (start - start % shrink for start in corner)
     if shrink > 1:
         height, width = piece.shape[1:]
-        padded = functional.pad(piece, (0, -width % shrink, 0, -height % shrink))
+        # Blocks are those of the frame, wherever the piece begins.
+        before = corner[0] - left, corner[1] - top
+        after = -(width + before[0]) % shrink, -(height + before[1]) % shrink
+        padded = functional.pad(piece, (before[0], after[0], before[1], after[1]))
         piece = functional.avg_pool2d(padded[None], shrink)[0]
     height, width = piece.shape[1:]
     steps = ((torch.arange(size) + 0.5) / size - 0.5) * side / shrink
     # grid_sample without corners: -1 and 1 are the outer edges of the first and last pixel.
-    columns = (centre[0] / shrink + steps) * 2 / width - 1
-    rows = (centre[1] / shrink + steps) * 2 / height - 1
+    columns = ((centre[0] - left) / shrink + steps) * 2 / width - 1
+    rows = ((centre[1] - top) / shrink + steps) * 2 / height - 1
     grid = torch.stack(
         [columns[None, :].expand(size, size), rows[:, None].expand(size, size)], dim=-1
     )

@@ -144,3 +144,13 @@ def test_weights_of_frames() -> None:
     alone = optimizer(start, features[:, :1], BOXES[None, :1])
     assert len(found) == 3
     torch.testing.assert_close(found[-1], alone[-1])
+
+
+def test_mixed_precision_changes_nothing() -> None:
+    """The steps are those in single precision, and so are they for features in bfloat16."""
+    optimizer = FilterOptimizer(stride=STRIDE)
+    features, start = noise(1, 2, 6, 6, 7).bfloat16(), noise(1, 6, 4, 4, seed=1).bfloat16()
+    expected = optimizer(start.float(), features.float(), BOXES[None])[-1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = optimizer(start, features, BOXES[None])[-1]
+    assert torch.equal(found, expected)

@@ -111,6 +111,18 @@ def test_templates_are_those_of_their_sequence() -> None:
             assert judged_anew.all() == (frame == 0)
 
 
+def test_places_survive_mixed_precision() -> None:
+    """In bfloat16 the filter and its scores are in single precision, and near those without it."""
+    network = trained_looking(Dimp("test_resnet", classifier_width=16, box_width=16))
+    inputs = example_inputs(side=64, batch=2, template_frames=2)
+    plain = network(*inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = network(*inputs)
+    for made, expected in zip(mixed, plain, strict=True):
+        assert made.dtype == torch.float32
+        assert 0 < (made - expected).norm() < 0.1 * expected.norm()
+
+
 def test_colours_are_those_of_imagenet() -> None:
     """The backbone sees the mean colour as zero, and one a deviation brighter as one."""
     network = Dimp("test_resnet", classifier_width=8, box_width=8).eval()

@@ -47,3 +47,12 @@ def test_gradients_of_features_and_boxes() -> None:
         lambda features, boxes: precise_pooling(features, boxes, size=2, stride=8.0),
         (features.requires_grad_(), boxes.requires_grad_()),
     )
+
+
+def test_places_have_more_digits_than_features() -> None:
+    """With features in bfloat16 a box far from the corner is still where it is, to a hundredth."""
+    ramp = (torch.arange(40.0) - 35).expand(1, 1, 40, 40)
+    box = torch.tensor([[[281.3, 100.0, 10.0, 10.0]]])
+    pooled = precise_pooling(ramp.bfloat16(), box, size=1, stride=8.0)
+    assert pooled.dtype == torch.bfloat16
+    torch.testing.assert_close(pooled.item(), 286.3 / 8 - 35, atol=0.01, rtol=0)

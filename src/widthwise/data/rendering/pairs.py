@@ -29,7 +29,7 @@ _SEEN = 0.4
 _STRETCH = 0.15
 """Largest logarithm of how much larger or smaller than usual search crops are."""
 _TRIES = 50
-_VERSION = 1
+_VERSION = 2
 """Of what is drawn: pairs that are kept belong to one."""
 
 Progress = Callable[[Iterable[int]], Iterable[int]]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from widthwise.models.dimp.precise_pooling import precise_pooling
+from widthwise.models.dimp.precision import at_least_single
 
 
 class Levels(NamedTuple):
@@ -116,15 +117,15 @@ class BoxHead(nn.Module):
             ``[frames, boxes]``: twice the overlap, minus 1; not limited to this range.
         """
         fine_stride, coarse_stride = self.strides
-        fine = embedded.fine * modulation.fine[:, :, None, None]
-        fine = precise_pooling(fine, boxes, size=5, stride=fine_stride)
-        coarse = embedded.coarse * modulation.coarse[:, :, None, None]
-        coarse = precise_pooling(coarse, boxes, size=3, stride=coarse_stride)
+        # A factor per channel may as well come after the pooling, where maps are small.
+        fine = precise_pooling(embedded.fine, boxes, size=5, stride=fine_stride)
+        fine = fine * modulation.fine[:, None, :, None, None]
+        coarse = precise_pooling(embedded.coarse, boxes, size=3, stride=coarse_stride)
+        coarse = coarse * modulation.coarse[:, None, :, None, None]
         both = torch.cat(
             [self.pooled_fine(fine.flatten(0, 1)), self.pooled_coarse(coarse.flatten(0, 1))], dim=1
         )
-        predicted: Tensor = self.overlap(both)
-        return predicted.reshape(boxes.shape[:2])
+        return at_least_single(self.overlap(both)).reshape(boxes.shape[:2])
 
 
 def _convolution(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from widthwise.models.dimp.filter_optimizer import FilterOptimizer
 from widthwise.models.dimp.precise_pooling import precise_pooling
+from widthwise.models.dimp.precision import at_least_single
 from widthwise.models.resnet_cifar import BasicBlock
 
 FILTER_SIZE = 4
@@ -26,6 +27,7 @@ class NormalisedFeatures(nn.Module):
     """
 
     def forward(self, features: Tensor) -> Tensor:
+        features = at_least_single(features)
         height, width = features.shape[-2:]
         energy = (features * features).sum((1, 2, 3), keepdim=True) + _SMALLEST_SQUARE
         return features * (height * width / FILTER_SIZE**2 / energy).sqrt()

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from widthwise.models.dimp.precision import at_least_single, without_autocast
+
 KNOTS = 100
 SPACING = 0.1  # cells from knot to knot
 LABEL_SIGMA = 0.9  # cells
@@ -41,7 +43,8 @@ def apply_filter(features: Tensor, filters: Tensor) -> Tensor:
     """
     size = filters.shape[-1]
     height, width = features.shape[-2:]
-    taps = filters.flatten(2).flip(2).transpose(1, 2).unsqueeze(1) @ features.flatten(3)
+    with without_autocast(features):
+        taps = filters.flatten(2).flip(2).transpose(1, 2).unsqueeze(1) @ features.flatten(3)
     rows, columns = (length + 2 * (size // 2) - size + 1 for length in (height, width))
     scores = F.fold(taps.flatten(0, 1), (rows, columns), size, padding=size - 1 - size // 2)
     return scores.reshape(*features.shape[:2], rows, columns)
@@ -133,18 +136,30 @@ class FilterOptimizer(nn.Module):
             iterations: Steps; None for as many as the module has.
 
         Returns:
-            The filter before the first step and after each.
+            The filter before the first step and after each, in float32 or what is finer.
         """
+        filters, features = at_least_single(filters), at_least_single(features)
+        with without_autocast(features):
+            count = self.iterations if iterations is None else iterations
+            return self._descend(filters, features, boxes.to(features.dtype), sample_weights, count)
+
+    def _descend(
+        self,
+        filters: Tensor,
+        features: Tensor,
+        boxes: Tensor,
+        sample_weights: Tensor | None,
+        iterations: int,
+    ) -> list[Tensor]:
         size = filters.shape[-1]
         rows, columns = (length + 2 * (size // 2) - size + 1 for length in features.shape[-2:])
-        boxes = boxes.to(features.dtype)
         distance = cell_distance(boxes, rows, columns, stride=self.stride, size=size)
         label, mask = self.label(distance), torch.sigmoid(self.mask(distance))
         weight = self.weight(distance) * _shares(sample_weights, distance).sqrt()
         floor = _SMALLEST_REGULARISATION**2
         decay = (self.regularisation**2).clamp(min=floor)
         found = [filters]
-        for _ in range(self.iterations if iterations is None else iterations):
+        for _ in range(iterations):
             filters = found[-1]
             scores = apply_filter(features, filters)
             hinged = 0.5 * (1 - mask) * scores.abs() + 0.5 * (1 + mask) * scores

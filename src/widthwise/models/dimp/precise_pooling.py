@@ -33,11 +33,14 @@ def precise_pooling(features: Tensor, boxes: Tensor, *, size: int, stride: float
         >>> precise_pooling(torch.ones(1, 2, 6, 6), box, size=1, stride=8).flatten().tolist()
         [1.0, 1.0]
     """
-    x, y, width, height = (boxes / stride).to(features.dtype).unbind(-1)
-    along_y = _bin_means(y, height, size, features.shape[-2])
-    along_x = _bin_means(x, width, size, features.shape[-1])
-    rows = along_y.unsqueeze(2) @ features.unsqueeze(1)
-    return rows @ along_x.unsqueeze(2).transpose(-1, -2)
+    precise = torch.promote_types(features.dtype, torch.float32)
+    x, y, width, height = (boxes / stride).to(precise).unbind(-1)
+    along_y = _bin_means(y, height, size, features.shape[-2]).to(features.dtype)
+    along_x = _bin_means(x, width, size, features.shape[-1]).to(features.dtype)
+    # All boxes in one product per channel: a product per box would copy the map for each of them.
+    rows = along_y.flatten(1, 2).unsqueeze(1) @ features
+    rows = rows.unflatten(2, along_y.shape[1:3])
+    return (rows @ along_x.unsqueeze(1).transpose(-1, -2)).transpose(1, 2)
 
 
 def _bin_means(start: Tensor, length: Tensor, size: int, cells: int) -> Tensor:

@@ -15,7 +15,7 @@ from widthwise.data import ImageClasses, load_dataset
 from widthwise.data.batches import derived_seed, eval_batches, train_batches
 from widthwise.errors import ConfigError, DataError
 from widthwise.measures import Measure
-from widthwise.tasks.base import Sample
+from widthwise.tasks.base import Chart, Sample
 from widthwise.tasks.checking import require_outputs
 from widthwise.tasks.classification.module import (
     ACCURACY,
@@ -199,6 +199,10 @@ class Classification:
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Sequence[Sequence[Sample]]:
         """Show nothing: a class is not a thing to look at."""
+        return ()
+
+    def charts(self, networks: Mapping[str, nn.Module]) -> Sequence[Chart]:
+        """Return nothing: the measures say it all; see `widthwise.tasks.base.Task`."""
         return ()
 
     def facts(self) -> Mapping[str, Any]:

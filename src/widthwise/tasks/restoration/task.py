@@ -15,7 +15,7 @@ from widthwise.data.crops import Crops, Whole
 from widthwise.data.pairs import Pair, SomePair, bundled_pairs, pairs_in
 from widthwise.errors import ConfigError
 from widthwise.measures import Measure
-from widthwise.tasks.base import Sample
+from widthwise.tasks.base import Chart, Sample
 from widthwise.tasks.checking import require_outputs
 from widthwise.tasks.fit import measured
 from widthwise.tasks.hardware import HardwareConfig
@@ -263,6 +263,10 @@ class Restoration:
         for title, network in networks.items():
             network.train(modes[title])
         return rows
+
+    def charts(self, networks: Mapping[str, nn.Module]) -> Sequence[Chart]:
+        """Return nothing: the measures say it all; see `widthwise.tasks.base.Task`."""
+        return ()
 
     def facts(self) -> Mapping[str, Any]:
         """Say what the network takes and gives, and how good an image is without it."""

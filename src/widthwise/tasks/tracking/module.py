@@ -17,7 +17,7 @@ from widthwise.tasks.hardware import seed_step
 from widthwise.tasks.stage import StageConfig
 from widthwise.tasks.tracking.pairs import balanced_loss, labels, middle_pair, training_pair
 from widthwise.tracking.boxes import known
-from widthwise.tracking.measures import Benchmark, Scores
+from widthwise.tracking.measures import Benchmark, Judged, Scores
 from widthwise.tracking.running import Track, run_tracker
 from widthwise.tracking.siamese import Siamese
 
@@ -81,9 +81,7 @@ class TrackingModule(L.LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         for number in batch.tolist():
             clip = self.clips[number]
-            judged = self.benchmark.judge(
-                self.tracked(clip).boxes, clip.boxes, absent=clip.absent, size=clip.size
-            )
+            judged = judge(self.benchmark, self.tracked(clip).boxes, clip)
             if not judged.frames:
                 continue
             values = {"test_loss": self._loss(*self._pair(clip), self.network)}
@@ -119,6 +117,11 @@ class TrackingModule(L.LightningModule):
         scores = call(template, search)
         wanted = labels(distances, cells=scores.shape[-1], radius=self.radius)
         return balanced_loss(scores, wanted)
+
+
+def judge(benchmark: Benchmark, boxes: Tensor, clip: Clip) -> Judged:
+    """Compare the boxes that a tracker has found with those of a clip."""
+    return benchmark.judge(boxes, clip.boxes, absent=clip.absent, size=clip.size)
 
 
 def named(scores: Scores) -> list[tuple[str, float]]:

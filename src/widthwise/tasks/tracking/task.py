@@ -21,16 +21,16 @@ from widthwise.data.rendering.studio import Still, Studio
 from widthwise.errors import ConfigError, DataError
 from widthwise.measures import Measure
 from widthwise.models.siamese import SEARCH_SIDE, STRIDE, TEMPLATE_SIDE
-from widthwise.tasks.base import Sample
+from widthwise.tasks.base import Chart, Sample
 from widthwise.tasks.fit import measured
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import StageConfig
 from widthwise.tasks.tracking.drawing import marked
-from widthwise.tasks.tracking.module import TrackingModule
+from widthwise.tasks.tracking.module import TrackingModule, judge
 from widthwise.tasks.tracking.pairs import Inputs, balanced_loss, labels, training_pair
 from widthwise.tasks.tracking.settings import TrackingSettings
 from widthwise.tracking.boxes import overlap
-from widthwise.tracking.measures import BENCHMARKS
+from widthwise.tracking.measures import BENCHMARKS, Benchmark, Judged
 
 EXAMPLES = 4
 """Pairs on which networks are traced and cuts are proven."""
@@ -225,7 +225,7 @@ class Tracking:
         return TrackingModule(
             network,
             clips=self.clips,
-            benchmark=BENCHMARKS[self.settings.rules.value],
+            benchmark=self._benchmark,
             radius=self.settings.radius,
             gap=self.settings.gap,
             stage=stage,
@@ -268,34 +268,76 @@ class Tracking:
         Returns:
             A row per clip, with the AUC on the whole clip.
         """
-        benchmark = BENCHMARKS[self.settings.rules.value]
-        modes = {title: network.training for title, network in networks.items()}
-        modules = {
-            title: self.module(
-                network.eval(), StageConfig(epochs=1), seed=0, hardware=HardwareConfig()
-            )
-            for title, network in networks.items()
-        }
+        tracked = self._tracked(networks, self.clips[:SHOWN])
         rows = []
-        for clip in self.clips[:SHOWN]:
-            number = len(clip.boxes) * 3 // 4
-            frame, truth = next(iter(clip.frames(number, number + 1))), clip.boxes[number]
+        for place, clip in enumerate(self.clips[:SHOWN]):
+            number = len(clip) * 3 // 4
+            truth = clip.boxes[number]
             row = []
-            for title, module in modules.items():
-                boxes = module.tracked(clip).boxes
-                judged = benchmark.judge(boxes, clip.boxes, absent=clip.absent, size=clip.size)
+            for title, results in tracked.items():
+                boxes, judged = results[place]
                 shared = float(overlap(boxes[number][None], truth[None]))
                 row.append(
                     Sample(
                         title=title,
-                        image=marked(frame, truth=truth, found=boxes[number]),
+                        image=marked(clip.images[number], truth=truth, found=boxes[number]),
                         caption=f"{AUC.write(judged.scores.auc)}, overlap here {shared:.2f}",
                     )
                 )
             rows.append(row)
-        for title, network in networks.items():
-            network.train(modes[title])
         return rows
+
+    def charts(self, networks: Mapping[str, nn.Module]) -> Sequence[Chart]:
+        """Draw success over overlap and precision over distance, over all test clips.
+
+        Args:
+            networks: As of `samples`.
+
+        Returns:
+            Both.
+        """
+        benchmark = self._benchmark
+        scores = {
+            title: benchmark.summary([judged for _, judged in results])
+            for title, results in self._tracked(networks, self.clips).items()
+        }
+        return (
+            Chart(
+                title="Success over overlap",
+                across="overlap of the boxes",
+                up="share of frames above it",
+                places=benchmark.overlap_axis.tolist(),
+                lines={title: one.success_curve.tolist() for title, one in scores.items()},
+            ),
+            Chart(
+                title="Precision over distance",
+                across="distance of the centres (pixels)",
+                up="share of frames within it",
+                places=benchmark.pixel_axis.tolist(),
+                lines={title: one.precision_curve.tolist() for title, one in scores.items()},
+            ),
+        )
+
+    @property
+    def _benchmark(self) -> Benchmark:
+        return BENCHMARKS[self.settings.rules.value]
+
+    def _tracked(
+        self, networks: Mapping[str, nn.Module], clips: Sequence[Clip]
+    ) -> dict[str, list[tuple[Tensor, Judged]]]:
+        """Boxes and scores of every network on every clip; modes are left as they were."""
+        found = {}
+        for title, network in networks.items():
+            training = network.training
+            module = self.module(
+                network.eval(), StageConfig(epochs=1), seed=0, hardware=HardwareConfig()
+            )
+            found[title] = [(module.tracked(clip).boxes, clip) for clip in clips]
+            network.train(training)
+        return {
+            title: [(boxes, judge(self._benchmark, boxes, clip)) for boxes, clip in results]
+            for title, results in found.items()
+        }
 
     def facts(self) -> Mapping[str, Any]:
         """Say what the network takes and gives."""

@@ -12,7 +12,8 @@ Also measured with the full network: held-out rendered clips without decoys (a l
 that the edges of pastes were learned) and on backgrounds of one colour (a large drop would mean
 that surroundings were).
 
-Frames per second are those of the whole tracker on one thread, crops included, in turns; medians.
+Frames per second are those of the whole tracker on one thread, crops included, in PyTorch and, with
+the two exported parts of a network, in onnxruntime; in turns, medians.
 
 Writes results/tracking.json.
 """
@@ -24,6 +25,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +42,11 @@ from widthwise.data.rendering.clips import render_clip
 from widthwise.data.rendering.settings import RenderSettings
 from widthwise.data.rendering.stills import stills_in
 from widthwise.data.rendering.studio import Studio
+from widthwise.export import to_onnx
 from widthwise.models.siamese import SiameseTracker
 from widthwise.tracking.correlation import CorrelationFilter
 from widthwise.tracking.measures import OTB
+from widthwise.tracking.onnx_parts import OnnxParts
 from widthwise.tracking.running import Still, Tracker, run_tracker
 from widthwise.tracking.siamese import Siamese
 
@@ -117,6 +121,16 @@ def network_of(folder: Path, stage: str) -> nn.Module:
     return ww.load(folder / "stages" / stage, SiameseTracker).eval()
 
 
+def in_onnxruntime(network: nn.Module, folder: Path) -> Callable[[], Tracker]:
+    """Export both parts of a network; return what makes a tracker of them."""
+    files = []
+    for name, part in network.parts().items():  # type: ignore[operator]
+        files.append(folder / f"{name}.onnx")
+        to_onnx(part.module, dict(part.inputs), files[-1], unbatched=part.unbatched)
+    halves = OnnxParts(*files)
+    return lambda: Siamese(halves)
+
+
 def spread(rows: list[dict[str, Any]], key: str) -> dict[str, Any]:
     """Mean and standard deviation over seeds of a score."""
     values = [row[key]["auc"] for row in rows]
@@ -183,7 +197,13 @@ def main() -> None:
         name: {place: spread(rows, place) for place in rows[0] if place in {**sets, **checks}}
         for name, rows in networks.items()
     }
-    results["frames_per_second"] = speeds(makers, sets["rendered"][0])
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, (recipe, stage)) in enumerate(ARMS.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            network = network_of(folders[recipe, given.seeds[0]], stage)
+            makers[f"{name}, onnxruntime"] = in_onnxruntime(network, place)
+        results["frames_per_second"] = speeds(makers, sets["rendered"][0])
     results["clips"] = {
         "rendered": f"{CLIPS} of {LENGTH} frames",
         "real": [clip.name for clip in sets["real"]],

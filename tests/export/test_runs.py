@@ -82,7 +82,7 @@ def test_no_data_set_is_needed(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
     config["task"]["dataset"] = "timm/hfds/no/such-set"
     (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     try:
-        exported = export_run(run, Format.torch_export, tmp_path / "a.pt2")
+        (exported,) = export_run(run, Format.torch_export, tmp_path / "a.pt2")
     finally:
         (run / "config.yaml").write_text(before, encoding="utf-8")
     assert exported.metadata["name"] == "resnet14.dhp40_such_set"

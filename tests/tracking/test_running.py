@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from widthwise.errors import DataError
 from widthwise.models.siamese import SiameseTracker
 from widthwise.tracking.correlation import CorrelationFilter
 from widthwise.tracking.crops import context_side, cut
-from widthwise.tracking.running import Still, run_tracker
+from widthwise.tracking.running import Still, run_tracker, steps_of
 from widthwise.tracking.siamese import Siamese
 
 
@@ -76,6 +78,53 @@ def test_siamese_tracker_follows_a_peak() -> None:
     found = run_tracker(Siamese(Bright().eval()), frames, torch.tensor([40, 40, 24, 24])).boxes
     centre = found[-1, :2] + found[-1, 2:] / 2
     assert (centre - torch.tensor([73.0, 52.0])).abs().max() < 3
+
+
+def test_steps_are_taken_one_by_one() -> None:
+    """A frame is not read before the one before it has been followed; boxes are the run's."""
+    frames, boxes = video(3)
+    read = []
+
+    def reading() -> Iterator[Tensor]:
+        for number, frame in enumerate(frames):
+            read.append(number)
+            yield frame
+
+    seen = []
+    for step in steps_of(CorrelationFilter(), reading(), boxes[0]):
+        seen.append(step)
+        assert read == list(range(len(seen)))
+    expected = run_tracker(CorrelationFilter(), frames, boxes[0]).boxes
+    assert torch.equal(torch.stack([step.box for step in seen]), expected)
+    assert seen[0].seconds == 0 and min(step.seconds for step in seen[1:]) > 0
+
+
+class Certain:
+    """Finds the target in the middle with a score that is given."""
+
+    def __init__(self, score: float) -> None:
+        self.score = score
+
+    def features(self, crop: Tensor) -> Tensor:
+        return crop
+
+    def compare(self, template: Tensor, search: Tensor) -> Tensor:
+        scores = torch.full((len(search), 1, 9, 9), -5.0)
+        scores[:, :, 3:6, 3:6] = self.score
+        return scores
+
+
+def test_score_says_how_sure_the_siamese_tracker_is() -> None:
+    """The largest score as a probability, and none before anything was followed."""
+    frames, boxes = video(2)
+    found = []
+    for score in (-1.0, 3.0):
+        tracker = Siamese(Certain(score))
+        tracker.start(frames[0], boxes[0])
+        assert tracker.score != tracker.score
+        tracker.follow(frames[1])
+        found.append(tracker.score)
+    assert found == pytest.approx([0.2689, 0.9526], abs=1e-4)
 
 
 def test_cut_is_the_same_beside_larger_ones() -> None:

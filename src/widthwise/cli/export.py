@@ -30,19 +30,21 @@ def run(arguments: Sequence[str]) -> int:
         "--out",
         metavar="FILE",
         type=Path,
-        help="default: in the run folder, named after network, method and data",
+        help="default: in the run folder, named after network, method and data; a network that is "
+        "used in parts, such as a tracker, becomes a file for each: FILE-PART",
     )
     given = parser.parse_args(arguments)
 
     from widthwise.export.runs import Format, export_run
 
-    exported = export_run(given.run, Format(given.format), given.out)
-    print(
-        f"{exported.path}\n"
-        f"{exported.bytes / 1e6:.2f} MB; largest difference from PyTorch on random inputs "
-        f"{exported.largest_difference:.1e}"
-    )
-    if "data" not in exported.metadata:
+    files = export_run(given.run, Format(given.format), given.out)
+    for exported in files:
+        print(
+            f"{exported.path}\n"
+            f"{exported.bytes / 1e6:.2f} MB; largest difference from PyTorch on random inputs "
+            f"{exported.largest_difference:.1e}"
+        )
+    if "data" not in files[0].metadata:
         print(
             "Note: the run folder has no facts.json, so the file lacks what the task knows of its "
             "inputs and outputs, such as class names."

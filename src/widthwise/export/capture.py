@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,15 +25,25 @@ class Captured:
     program: ExportedProgram
     inputs: Inputs
     """What the forward was captured with."""
+    unbatched: frozenset[str]
+    """Names of keyword inputs whose first size is not the batch."""
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether there is a batch whose size is free."""
+        return _batched(self.inputs, self.unbatched).batch is not None
 
 
-def capture(network: nn.Module, example_inputs: Any) -> Captured:
+def capture(
+    network: nn.Module, example_inputs: Any, *, unbatched: Collection[str] = ()
+) -> Captured:
     """Capture the forward pass with `torch.export`.
 
     Args:
         network: In any mode and on any device; not changed.
         example_inputs: A tensor, a tuple of inputs, or a dict of keyword inputs. If all tensors
             share their first dimension, that is the batch, and its size stays free.
+        unbatched: Names of keyword inputs that do not take part in this: their sizes are fixed.
 
     Returns:
         A copy of the network, which shares memory with it where that is on the CPU, and its graph.
@@ -43,11 +53,12 @@ def capture(network: nn.Module, example_inputs: Any) -> Captured:
     """
     copied = copy_module(network, lambda _, tensor: tensor.detach().cpu()).eval()
     # Torch takes sizes of 0 and 1 for constants.
-    inputs = random_inputs(example_inputs, batch=2)
+    inputs = random_inputs(example_inputs, batch=2, unbatched=unbatched)
     shapes = ShapesCollection()
-    if inputs.batch is not None:
+    batched = _batched(inputs, unbatched)
+    if batched.batch is not None:
         batch = Dim("batch")
-        for tensor in inputs.tensors:
+        for tensor in batched.tensors:
             shapes[tensor] = {0: batch}
     try:
         with quiet(), torch.no_grad():
@@ -64,20 +75,30 @@ def capture(network: nn.Module, example_inputs: Any) -> Captured:
             "Hint: take the batch size from the input (`x.shape[0]`, `flatten(1)`), not from a "
             "constant, and let no value of a tensor decide what is computed."
         ) from error
-    return Captured(network=copied, program=program, inputs=inputs)
+    return Captured(network=copied, program=program, inputs=inputs, unbatched=frozenset(unbatched))
 
 
-def random_inputs(example_inputs: Any, *, batch: int) -> Inputs:
+def random_inputs(example_inputs: Any, *, batch: int, unbatched: Collection[str] = ()) -> Inputs:
     """Draw inputs like the examples: normal noise for floats, zeros for integers, on the CPU.
 
     Args:
         example_inputs: See `capture`.
         batch: Size of the first dimension, if that is a batch.
+        unbatched: See `capture`.
 
     Returns:
         The same ones every time.
     """
-    return Inputs.from_spec(Inputs.of(example_inputs).with_batch(batch).to_spec())
+    inputs = Inputs.of(example_inputs)
+    sized = _batched(inputs, unbatched).with_batch(batch)
+    # In the order in which they were given: files have their inputs in that order.
+    kwargs = {name: sized.kwargs.get(name, value) for name, value in inputs.kwargs.items()}
+    return Inputs.from_spec(replace(sized, kwargs=kwargs).to_spec())
+
+
+def _batched(inputs: Inputs, unbatched: Collection[str]) -> Inputs:
+    kwargs = {name: value for name, value in inputs.kwargs.items() if name not in unbatched}
+    return replace(inputs, kwargs=kwargs)
 
 
 @contextmanager

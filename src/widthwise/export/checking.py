@@ -59,11 +59,11 @@ def write_checked(
         ProofError: If file and network disagree. Nothing is written.
         RunError: If the file cannot be written.
     """
-    sizes = [size for size in _BATCHES if captured.inputs.batch is not None] or [1]
+    sizes = [size for size in _BATCHES if captured.has_batch] or [1]
     largest = 0.0
     for size in sizes:
         example = captured.inputs.args or captured.inputs.kwargs
-        inputs = random_inputs(example, batch=size)
+        inputs = random_inputs(example, batch=size, unbatched=captured.unbatched)
         with torch.inference_mode():
             expected = tree_leaves(inputs.call(captured.network))
             difference = largest_difference(expected, run(inputs))

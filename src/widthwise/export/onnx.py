@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from widthwise.errors import ConfigError
+from widthwise.errors import ConfigError, TraceError
 from widthwise.export.capture import capture, quiet
 from widthwise.export.checking import Exported, write_checked
 from widthwise.network.inputs import Inputs
@@ -28,6 +28,7 @@ def to_onnx(
     path: str | os.PathLike[str],
     *,
     metadata: Mapping[str, str] | None = None,
+    unbatched: Collection[str] = (),
 ) -> Exported:
     """Write a network as one ONNX file, in evaluation mode and for any batch size.
 
@@ -39,21 +40,32 @@ def to_onnx(
             file are named as the arguments of ``forward``.
         path: The file; replaced if it exists.
         metadata: Texts to put into the file.
+        unbatched: Names of keyword inputs whose first size is not the batch, but always that of the
+            example.
 
     Returns:
         What was written, and how well it agrees.
 
     Raises:
         ConfigError: If packages are missing, or the network is too large for one file.
-        TraceError: If the forward cannot be captured.
+        TraceError: If the forward cannot be captured, or has no counterpart in ONNX.
         ProofError: If the file does not compute what the network computes; it is not written.
         RunError: If the file cannot be written.
     """
     _check_packages()
     _check_size(network)
-    captured = capture(network, example_inputs)
+    captured = capture(network, example_inputs, unbatched=unbatched)
     with quiet():
-        program = torch.onnx.export(captured.program, dynamo=True, verbose=False)
+        try:
+            program = torch.onnx.export(captured.program, dynamo=True, verbose=False)
+        # Torch has a class for its own complaints, and lets through those of others.
+        except Exception as error:
+            raise TraceError(
+                f"`{type(network).__name__}` cannot be written as ONNX: {_reason(error)}\n"
+                "Why: every operator of the forward pass needs one of ONNX, and numbers such as "
+                "the groups of a convolution must not depend on the size of the batch.\n"
+                "Hint: the format `torch_export` knows all operators of PyTorch."
+            ) from error
         assert program is not None
         program.model.metadata_props.update(metadata or {})
         model = program.model_proto
@@ -62,6 +74,14 @@ def to_onnx(
     return write_checked(
         content, Path(path), captured, run=_runner(content), metadata=metadata or {}
     )
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what was raised first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{type(error).__name__}: {said}"
 
 
 def _tidy(model: Any) -> None:

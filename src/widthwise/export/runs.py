@@ -12,6 +12,7 @@ from widthwise.export.checking import Exported
 from widthwise.export.onnx import to_onnx
 from widthwise.export.torch_export import to_torch_export
 from widthwise.models import resolve
+from widthwise.network.parts import InParts
 from widthwise.plans import Plan
 from widthwise.runs import read_config, read_json
 from widthwise.runs.results import read_results
@@ -30,13 +31,16 @@ class Format(Enum):
 _SUFFIXES = {Format.onnx: ".onnx", Format.torch_export: ".pt2"}
 
 
-def export_run(folder: Path, kind: Format, path: Path | None = None) -> Exported:
-    """Write the network that a run has found and trained.
+def export_run(folder: Path, kind: Format, path: Path | None = None) -> tuple[Exported, ...]:
+    """Write the network that a run has found and trained: as one file, or one per part.
+
+    A network is written in parts if it says that it is used so, see `widthwise.network.parts`.
 
     Args:
         folder: A run folder.
         kind: What to write.
-        path: The file; named by the network's tag, in the run folder, if not given.
+        path: The file; named by the network's tag, in the run folder, if not given. Parts have
+            their names after it: ``NAME-PART.onnx``.
 
     Returns:
         What was written, and how well it agrees with PyTorch.
@@ -56,7 +60,19 @@ def export_run(folder: Path, kind: Format, path: Path | None = None) -> Exported
     facts = metadata(folder)
     target = path or folder / f"{facts['name']}{_SUFFIXES[kind]}"
     write = to_onnx if kind is Format.onnx else to_torch_export
-    return write(spec.build(), spec.example(), target, metadata=facts)
+    network = spec.build()
+    if not isinstance(network, InParts):
+        return (write(network, spec.example(), target, metadata=facts),)
+    return tuple(
+        write(
+            part.module,
+            dict(part.inputs),
+            target.with_stem(f"{target.stem}-{name}"),
+            metadata=facts | {"part": name},
+            unbatched=part.unbatched,
+        )
+        for name, part in network.parts().items()
+    )
 
 
 def metadata(folder: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def to_torch_export(
     path: str | os.PathLike[str],
     *,
     metadata: Mapping[str, str] | None = None,
+    unbatched: Collection[str] = (),
 ) -> Exported:
     """Write a network as a file for `torch.export.load`, in evaluation mode, for any batch size.
 
@@ -37,6 +38,8 @@ def to_torch_export(
         example_inputs: A tensor, a tuple of inputs, or a dict of keyword inputs.
         path: The file; replaced if it exists.
         metadata: Texts to put into the file, as the extra file ``widthwise.json``.
+        unbatched: Names of keyword inputs whose first size is not the batch, but always that of the
+            example.
 
     Returns:
         What was written, and how well it agrees.
@@ -46,7 +49,7 @@ def to_torch_export(
         ProofError: If the file does not compute what the network computes; it is not written.
         RunError: If the file cannot be written.
     """
-    captured = capture(network, example_inputs)
+    captured = capture(network, example_inputs, unbatched=unbatched)
     buffer = io.BytesIO()
     extra = {METADATA: json.dumps(dict(metadata or {}), indent=2)}
     with quiet():

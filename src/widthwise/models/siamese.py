@@ -5,7 +5,7 @@ Bertinetto et al., "Fully-Convolutional Siamese Networks for Object Tracking", E
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from torch.nn import functional
 
 import widthwise as ww
 from widthwise.errors import ConfigError
+from widthwise.network.copying import copy_module
+from widthwise.network.parts import Part
 
 STRIDE = 8
 """Pixels of a crop per cell of the features, and of the scores."""
@@ -109,6 +111,49 @@ class SiameseTracker(nn.Module):
         with ww.uncounted():
             wanted = self.features(template)
         return self.compare(wanted, self.features(search))
+
+    def parts(self) -> Mapping[str, Part]:
+        """Give what runs once per video, and what runs once per frame.
+
+        Returns:
+            ``template``, from crops to features, and ``search``, from the features of one template
+            and any number of search crops to scores.
+        """
+        crop = torch.zeros(1, 3, TEMPLATE_SIDE, TEMPLATE_SIDE)
+        # Only the shape is asked for: a copy without values has no statistics to change.
+        shapes: Any = copy_module(self, lambda _, tensor: tensor.detach().to("meta"))
+        with torch.no_grad():
+            features = torch.zeros(shapes.features(crop.to("meta")).shape)
+        search = torch.zeros(1, 3, SEARCH_SIDE, SEARCH_SIDE)
+        return {
+            "template": Part(module=_TemplatePart(self), inputs={"crop": crop}),
+            "search": Part(
+                module=_SearchPart(self),
+                inputs={"template": features, "crop": search},
+                unbatched=frozenset({"template"}),
+            ),
+        }
+
+
+class _TemplatePart(nn.Module):
+    def __init__(self, tracker: SiameseTracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    def forward(self, crop: Tensor) -> Tensor:
+        return self.tracker.features(crop)
+
+
+class _SearchPart(nn.Module):
+    """Compares all crops with one template, without groups: ONNX has no free number of them."""
+
+    def __init__(self, tracker: SiameseTracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    def forward(self, template: Tensor, crop: Tensor) -> Tensor:
+        scores = functional.conv2d(self.tracker.features(crop), template)
+        return scores * self.tracker.scale + self.tracker.shift
 
 
 class TimmFeatures(nn.Module):

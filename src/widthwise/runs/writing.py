@@ -80,7 +80,7 @@ def cannot_write(path: Path, error: OSError) -> str:
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = (
-            "free some space and run the same command with `--resume`; "
+            "free some space and run the same command again, with `--resume` if it is `search`; "
             "nothing written earlier is lost."
         )
     else:

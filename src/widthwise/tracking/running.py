@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,18 @@ class Tracker(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """One frame of a run."""
+
+    frame: Tensor
+    """uint8, shape ``[3, h, w]``."""
+    box: Tensor
+    """float64, shape ``[4]``; of the first frame, the one that was given."""
+    seconds: float
+    """What the tracker took to find it; 0 for the first frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Track:
     """What a tracker made of a video."""
 
@@ -46,6 +58,28 @@ class Track:
     """float64, shape ``[n, 4]``; the first is the one it was given."""
     frames_per_second: float
     """Without the first frame, and without reading files. 0 if there is no other frame."""
+
+
+def steps_of(tracker: Tracker, frames: Iterable[Tensor], box: Tensor) -> Iterator[Step]:
+    """Run a tracker over a video, and see what it does frame by frame.
+
+    Args:
+        tracker: Started anew.
+        frames: uint8, shape ``[3, h, w]`` each.
+        box: Of the target in the first frame, shape ``[4]``.
+
+    Yields:
+        A step per frame. The next frame is not read before the step is taken.
+    """
+    found, seconds = box.double(), 0.0
+    for number, frame in enumerate(frames):
+        if number == 0:
+            tracker.start(frame, found)
+        else:
+            begin = time.perf_counter()
+            found = tracker.follow(frame).double()
+            seconds = time.perf_counter() - begin
+        yield Step(frame=frame, box=found, seconds=seconds)
 
 
 def run_tracker(tracker: Tracker, frames: Iterable[Tensor], box: Tensor) -> Track:
@@ -59,18 +93,28 @@ def run_tracker(tracker: Tracker, frames: Iterable[Tensor], box: Tensor) -> Trac
     Returns:
         A box per frame.
     """
-    boxes, seconds = [box.double()], 0.0
-    for number, frame in enumerate(frames):
-        if number == 0:
-            tracker.start(frame, box.double())
-            continue
-        begin = time.perf_counter()
-        boxes.append(tracker.follow(frame).double())
-        seconds += time.perf_counter() - begin
+    taken = [(step.box, step.seconds) for step in steps_of(tracker, frames, box)]
     return Track(
-        boxes=torch.stack(boxes),
-        frames_per_second=(len(boxes) - 1) / seconds if seconds else 0.0,
+        boxes=torch.stack([found for found, _ in taken]),
+        frames_per_second=speed_of([seconds for _, seconds in taken]),
     )
+
+
+def speed_of(seconds: Sequence[float]) -> float:
+    """Compute how many frames a tracker follows in a second.
+
+    Args:
+        seconds: What each frame took, the first included.
+
+    Returns:
+        The mean over all but the first frame; 0 if there is no other.
+
+    Example:
+        >>> speed_of([0.0, 0.25, 0.25])
+        4.0
+    """
+    whole = sum(seconds[1:])
+    return (len(seconds) - 1) / whole if whole else 0.0
 
 
 class Still:

@@ -74,9 +74,12 @@ class Siamese:
         steps = torch.arange(self.settings.scales) - self.settings.scales // 2
         self._factors = self.settings.scale_step ** steps.double()
         self._penalties = torch.where(steps == 0, 1.0, self.settings.scale_penalty)
+        self.score = float("nan")
+        """Largest score in the last frame, as a share in ``[0, 1]``; NaN before the second."""
 
     def start(self, frame: Tensor, box: Tensor) -> None:
         """Compute the features of the target; see `Tracker`."""
+        self.score = float("nan")
         self._centre = box[:2] + box[2:] / 2
         self._first_size = self._size = box[2:].clone()
         self._side = context_side(*self._size.tolist())
@@ -97,6 +100,7 @@ class Siamese:
             scores, scale_factor=_UPSAMPLED, mode="bicubic", align_corners=False
         )[:, 0]
         best = int((large.amax((1, 2)) * self._penalties.to(large)).argmax())
+        self.score = float(scores[best].max().sigmoid())
         self._centre = self._centre + _displacement(large[best], settings.window) * (
             sides[best] / SEARCH_SIDE
         )

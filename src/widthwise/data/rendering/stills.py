@@ -31,7 +31,13 @@ def bundled_stills(split: str) -> tuple[Still, ...]:
     return tuple(Still(pixels=photograph.pixels) for photograph in chosen)
 
 
-def stills_in(folder: Path, split: str, *, regions: Path | None = None) -> tuple[Still, ...]:
+def stills_in(
+    folder: Path,
+    split: str,
+    *,
+    regions: Path | None = None,
+    setting: str = "`task.photographs`",
+) -> tuple[Still, ...]:
     """Load one part of the photographs in a folder.
 
     Args:
@@ -41,6 +47,7 @@ def stills_in(folder: Path, split: str, *, regions: Path | None = None) -> tuple
         regions: Has for each photograph, where one is, an image of the same name and size whose
             values number the things in it, such as human segmentations; without it, targets are
             rectangles and ellipses.
+        setting: What the folder was named by, for messages.
 
     Returns:
         The photographs.
@@ -50,9 +57,9 @@ def stills_in(folder: Path, split: str, *, regions: Path | None = None) -> tuple
     """
     parts = folder / "train", folder / "test"
     if all(part.is_dir() for part in parts):
-        files = files_in(folder / split, setting="`task.photographs`")
+        files = files_in(folder / split, setting=setting)
     else:
-        every = files_in(folder, setting="`task.photographs`")
+        every = files_in(folder, setting=setting)
         wanted = {
             "train": lambda number: number % _EVERY,
             "test": lambda number: not number % _EVERY,

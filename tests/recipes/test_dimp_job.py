@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,17 @@ def test_rates_of_the_recipe_are_the_published_ones() -> None:
         0.04,
         0.008,
     ]
+
+
+def test_the_recipe_on_the_page_is_one(tmp_path: Path) -> None:
+    """Its keys are those of the task, and every part that it names a rate for is in the network."""
+    page = Path(__file__).parents[2] / "docs" / "dimp.md"
+    (text,) = re.findall(r"```yaml\n(# mine.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    recipe = load_recipe(str(tmp_path / "mine.yaml"), ["--model.options.pretrained", "false"])
+    assert [source.weight for source in recipe.task.sources] == [1.0, 0.5]
+    network = resolve(recipe.model.name).build(**recipe.model.options)
+    optimizer = recipe.converge.build_optimizer(network.named_parameters())
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
+        [1e-3, 2e-4, 5e-4, 5e-5]
+    )

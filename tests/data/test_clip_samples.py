@@ -82,6 +82,7 @@ def test_crops_are_jittered_as_published() -> None:
             sizes[kind] += (boxes[:, 2:].prod(1).sqrt() / 96 * 5).log().tolist()
     assert 1.3 < max(shifts["template"]) <= 1.5
     assert 2.0 < max(shifts["search"]) <= 2.25
+    assert abs(np.mean(sizes["template"])) < 0.05
     # The root of two independent sides: the deviation of one, divided by the root of two.
     assert np.std(sizes["template"]) == pytest.approx(0.25 / 2**0.5, rel=0.15)
     assert np.std(sizes["search"]) == pytest.approx(0.5 / 2**0.5, rel=0.15)

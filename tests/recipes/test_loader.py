@@ -169,3 +169,12 @@ def test_the_help_shows_what_is_chosen(capsys: pytest.CaptureFixture[str]) -> No
 def test_every_budget_can_be_set() -> None:
     """A recipe has a key for each quantity that can be budgeted."""
     assert {field.name for field in fields(BudgetConfig)} == set(BUDGETS)
+
+
+def test_momentum_is_carried_between_equal_parts() -> None:
+    """With other `lr_factors` after the cut, nobody would know whose momentum is whose."""
+    factors = ["--search.lr_factors", '{"conv1.*": 0.5}', "--carry_optimizer", "true"]
+    both = [*factors, "--converge.lr_factors", '{"conv1.*": 0.5}']
+    assert load_recipe("digits", both).converge.lr_factors == {"conv1.*": 0.5}
+    with pytest.raises(ConfigError, match="same `lr_factors`"):
+        load_recipe("digits", factors)

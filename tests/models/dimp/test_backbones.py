@@ -84,6 +84,19 @@ def test_a_tracker_on_a_run_can_be_cut_again(run: Path) -> None:
     assert ww.shrink(network, plan)(*example_inputs(side=64)).overlaps.isfinite().all()
 
 
+def test_maps_that_grow_again_are_not_taken() -> None:
+    """What comes after the first smaller map, such as a decoder, is cut off."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 8, 8),
+        nn.Conv2d(4, 5, 2, 2),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(5, 6, 1),
+    )
+    trunk = Trunk(network, (8, 16))
+    assert [name for name, _ in trunk.named_children()] == ["0", "1"]
+    assert [each.shape[1] for each in trunk(IMAGES)] == [4, 5]
+
+
 class Scaled(nn.Module):
     """Layers that are called in turn, but for a factor between them."""
 

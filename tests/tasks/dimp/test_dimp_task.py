@@ -82,7 +82,10 @@ def test_the_network_is_measured_by_its_own_tracker(sets: Path) -> None:
     assert set(values) == {"auc", "precision", "normalised_precision", "success_50"}
     assert values == task.evaluate(network, FLOAT32)
     module = task.module(network.eval(), StageConfig(epochs=1), seed=0, hardware=FLOAT32)
+    sides = set()
+    network.backbone.register_forward_pre_hook(lambda _, inputs: sides.add(inputs[0].shape[-1]))
     boxes = module.tracked(task.clips[0]).boxes
+    assert sides == {64}, "it looks at crops of the size that is trained on"
     assert boxes.shape == (4, 4)
     assert len(boxes[:, 2].unique()) > 1, "sizes change where boxes are refined"
     ((sample,),) = task.samples({"Found": network})

@@ -11,13 +11,13 @@ from torch import nn
 
 import widthwise as ww
 from miniatures import write_coco, write_got10k, write_lasot
-from training import FLOAT32
+from training import FLOAT32, Kept, StopAt, fit
 from widthwise.errors import ConfigError, DataError
 from widthwise.models.dimp.network import Dimp
 from widthwise.tasks import TASKS
 from widthwise.tasks.dimp.settings import ClipSource
 from widthwise.tasks.dimp.task import DimpTraining
-from widthwise.tasks.stage import StageConfig
+from widthwise.tasks.stage import OptimizerKind, StageConfig
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,36 @@ def test_the_network_is_measured_by_its_own_tracker(sets: Path) -> None:
     ((sample,),) = task.samples({"Found": network})
     assert sample.image.shape == (100, 120, 3)
     assert [list(chart.lines) for chart in task.charts({"Found": network})] == [["Found"]] * 2
+
+
+def test_resuming_repeats_nothing_and_changes_nothing(sets: Path, tmp_path: Path) -> None:
+    """A stage that was stopped before its second epoch ends like one that was not."""
+    task = opened(sets, test_clips=1, test_length=2)
+    stage = StageConfig(
+        epochs=2, lr=1e-3, optimizer=OptimizerKind.adam, lr_factors={"backbone.*": 0.2}
+    )
+
+    def fitted(folder: str, network: Dimp, *callbacks: StopAt) -> list[dict[str, Any]]:
+        module = task.module(network, stage, seed=5, hardware=FLOAT32)
+        return fit(
+            module,
+            Kept(tmp_path / folder),
+            *callbacks,
+            config=stage,
+            measures=task.measures,
+            train=task.train(5),
+            test=task.test(),
+        )
+
+    whole, resumed = tiny(), tiny()
+    expected = fitted("whole", whole)
+    with pytest.raises(InterruptedError):
+        fitted("run", tiny(), StopAt(1))
+    torch.manual_seed(99)
+    assert fitted("run", resumed) == expected[1:]
+    assert expected[0]["train_loss"] != expected[1]["train_loss"]
+    for mine, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(mine, other)
 
 
 def test_test_clips_are_spread_over_all(sets: Path) -> None:

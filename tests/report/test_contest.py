@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from run_folders import PSNR, make_run
 from widthwise.cli import main
 from widthwise.errors import RunError
 from widthwise.report.contest import Contest, contest, holm
-from widthwise.report.contest_views import markdown, rows, verdict, write_contest
+from widthwise.report.contest_views import (
+    columns,
+    contest_figure,
+    markdown,
+    rows,
+    verdict,
+    write_contest,
+)
+from widthwise.report.theme import house_style
 
 UNIFORM = (0.900, 0.904, 0.902, 0.898)
 DHP = (0.890, 0.893, 0.888, 0.891)
@@ -203,3 +212,19 @@ def test_a_measure_in_decibel_is_written_so(tmp_path: Path) -> None:
     )
     write_contest(contest([folder], against="uniform"), tmp_path / "out")
     assert "27.50" in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_milliseconds_stand_in_table_and_figure(tmp_path: Path) -> None:
+    """Where they were measured, in a column and a panel of their own; left out elsewhere."""
+    found = contest([run(tmp_path, "dhp", 0, 0.88, uniform=0.9)], against="uniform")
+    assert "Milliseconds" not in columns(found)
+    (level,) = found.levels
+    times = [replace(each, milliseconds=1.5 + n) for n, each in enumerate(level.contenders)]
+    known = replace(found, levels=(replace(level, contenders=tuple(times)),))
+    assert "Milliseconds" in columns(known)
+    place = columns(known).index("Milliseconds")
+    assert [row[place] for row in rows(known, known.levels[0])] == ["1.5", "2.5", "3.5"]
+    with house_style():
+        one, two = contest_figure(found), contest_figure(known)
+    assert [len(figure.axes) for figure in (one, two)] == [1, 2]
+    assert two.axes[1].get_xlabel() == "milliseconds for one input"

@@ -32,11 +32,20 @@ def run(arguments: Sequence[str]) -> int:
         help="one table over all methods, per budget: every network against this arm, such as "
         "uniform, with intervals and p-values corrected for their number",
     )
+    parser.add_argument(
+        "--time",
+        choices=("eager", "compiled", "onnxruntime"),
+        metavar="ENGINE",
+        help="with --against: measure milliseconds of every network on one thread, in eager, "
+        "compiled or onnxruntime",
+    )
     given = parser.parse_args(arguments)
+    if given.time is not None and given.against is None:
+        parser.error("--time goes with --against")
     if given.against is None:
         _by_configuration(given.runs, given.out)
     else:
-        _over_methods(given.runs, given.against, given.out)
+        _over_methods(given.runs, given.against, given.time, given.out)
     if given.out is not None:
         print(f"\nWritten: {given.out}/compare.json, compare.md, compare.svg, compare.png")
     return 0
@@ -53,11 +62,16 @@ def _by_configuration(runs: Sequence[Path], out: Path | None) -> None:
         write_comparison(comparison, out)
 
 
-def _over_methods(runs: Sequence[Path], against: str, out: Path | None) -> None:
+def _over_methods(runs: Sequence[Path], against: str, engine: str | None, out: Path | None) -> None:
     from widthwise.report.contest import contest
     from widthwise.report.contest_views import columns, explanation, rows, verdict, write_contest
 
     found = contest(runs, against=against)
+    if engine is not None:
+        from widthwise.latency.engines import Engine, Setting
+        from widthwise.recipes.contest import with_times
+
+        found = with_times(found, Setting(engine=Engine(engine), batch=1, threads=1, device="cpu"))
     for level in found.levels:
         name = f"{found.name}, {level.budget}"
         _print(name, [], columns(found), rows(found, level), [verdict(found, level)])

@@ -76,6 +76,10 @@ class Contender:
     seconds: float
     minus_reference: Difference | None
     """None for the reference, and where it is not there."""
+    network: Path
+    """Folder of its weights and plan, of the first seed."""
+    milliseconds: float | None = None
+    """Of one input, where it was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +106,11 @@ class Contest:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        for level in values["levels"]:
+            for contender in level["contenders"]:
+                contender["network"] = contender["network"].as_posix()
+        return values
 
 
 def contest(folders: Sequence[Path], *, against: str) -> Contest:
@@ -123,16 +131,18 @@ def contest(folders: Sequence[Path], *, against: str) -> Contest:
     _check_alike(records)
     titles = _titles(records)
     levels: dict[str, dict[str, dict[int, list[ArmResult]]]] = {}
-    for record in records:
+    places: dict[int, Path] = {}
+    for folder, record in zip(folders, records, strict=True):
         level = levels.setdefault(_budget(record), {})
         for arm in record.results.arms:
             title = titles[id(record)] + _OF_METHOD[arm.arm] if arm.arm in _OF_METHOD else arm.title
+            places[id(arm)] = folder / "stages" / arm.arm
             by_seed = level.setdefault(title, {})
             by_seed.setdefault(record.config["seed"], []).append(arm)
     reference = _reference(records, against)
     first = records[0].results
     made = tuple(
-        _level(budget, level, reference, first.headline, full=first.full)
+        _level(budget, level, reference, first.headline, full=first.full, places=places)
         for budget, level in sorted(levels.items(), reverse=True)
     )
     model = records[0].config["model"]["name"]
@@ -245,6 +255,7 @@ def _level(
     measure: Measure,
     *,
     full: FullNetwork,
+    places: Mapping[int, Path],
 ) -> Level:
     # Where several runs have trained the same network with one seed, it counts once.
     values = {
@@ -269,6 +280,7 @@ def _level(
                 epochs=statistics.fmean(arm.epochs for arm in arms),
                 seconds=statistics.fmean(arm.seconds for arm in arms),
                 minus_reference=compared.get(title),
+                network=places[id(arms[0])],
             )
         )
     best_first = sorted(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from widthwise.measures import Measure
 from widthwise.report.comparison_views import written
 from widthwise.report.contest import Contender, Contest, Difference, Level
-from widthwise.report.theme import PAPER, arm_colour, house_style, new_figure, render
+from widthwise.report.theme import PAPER, arm_colour, house_style, panel, render
 from widthwise.runs import write_file, write_json
 
 
@@ -26,6 +27,7 @@ def columns(contest: Contest) -> tuple[str, ...]:
         f"Minus {contest.reference.lower()}",
         "p",
         "MACs",
+        *(("Milliseconds",) if timed(contest) else ()),
         "Parameters",
         "Epochs",
     )
@@ -51,9 +53,15 @@ def rows(contest: Contest, level: Level) -> Iterator[tuple[str, ...]]:
             "" if minus is None else _interval(contest.measure, minus),
             "" if minus is None or minus.p is None else _probability(minus.p),
             f"{contender.macs_fraction:.1%}",
+            *((_milliseconds(contender),) if timed(contest) else ()),
             f"{contender.params_fraction:.1%}",
             f"{contender.epochs:.1f}".removesuffix(".0"),
         )
+
+
+def timed(contest: Contest) -> bool:
+    """Whether milliseconds are known of any network."""
+    return any(c.milliseconds is not None for level in contest.levels for c in level.contenders)
 
 
 def verdict(contest: Contest, level: Level) -> str:
@@ -121,7 +129,7 @@ def explanation(contest: Contest) -> str:
 
 
 def contest_figure(contest: Contest) -> Figure:
-    """Draw the headline against MACs, a line per network over the budgets.
+    """Draw the headline against MACs, and milliseconds where known: a line per network.
 
     Args:
         contest: Of at least one run.
@@ -129,17 +137,38 @@ def contest_figure(contest: Contest) -> Figure:
     Returns:
         The figure; bars are standard deviations over seeds.
     """
-    figure, axes = new_figure(8.4, 4.4)
+    measure = contest.measure
+    panels = 2 if timed(contest) else 1
+    figure = Figure(figsize=(5.4 * panels + 3, 4.4), layout="constrained")
+    drawn = [panel(figure, panels, number) for number in range(panels)]
+    _draw(drawn[0], contest, lambda contender: contender.macs_fraction)
+    drawn[0].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    drawn[0].set_xlabel("MACs of the full network that are left")
+    unit = f" ({measure.unit})" if measure.unit else ""
+    drawn[0].set_ylabel(f"{measure.title}{unit}")
+    if panels == 2:
+        _draw(drawn[1], contest, lambda contender: contender.milliseconds)
+        drawn[1].set_xlabel("milliseconds for one input")
+    handles, names = drawn[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=9, frameon=False)
+    return figure
+
+
+def _draw(axes: Axes, contest: Contest, across: Callable[[Contender], float | None]) -> None:
+    measure = contest.measure
     names = dict.fromkeys(c.title for level in contest.levels for c in level.contenders)
     for place, name in enumerate(names):
-        found = sorted(
-            (c for level in contest.levels for c in level.contenders if c.title == name),
-            key=lambda contender: contender.macs_fraction,
+        every = [c for level in contest.levels for c in level.contenders if c.title == name]
+        points = sorted(
+            (place, c.headline.mean, c.headline.std or 0.0)
+            for c in every
+            for place in [across(c)]
+            if place is not None
         )
         axes.errorbar(
-            [c.macs_fraction for c in found],
-            [c.headline.mean for c in found],
-            yerr=[c.headline.std or 0.0 for c in found],
+            [point[0] for point in points],
+            [point[1] for point in points],
+            yerr=[point[2] for point in points],
             color=arm_colour(place),
             label=name,
             marker="o",
@@ -147,14 +176,7 @@ def contest_figure(contest: Contest) -> Figure:
             linewidth=1.6,
             capsize=3,
         )
-    measure = contest.measure
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{measure.scale * value:.6g}"))
-    axes.set_xlabel("MACs of the full network that are left")
-    unit = f" ({measure.unit})" if measure.unit else ""
-    axes.set_ylabel(f"{measure.title}{unit}")
-    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
-    return figure
 
 
 def write_contest(contest: Contest, folder: Path) -> None:
@@ -183,6 +205,10 @@ def _interval(measure: Measure, minus: Difference) -> str:
         return text
     low, high = (f"{finer.scale * end:+.{finer.digits}f}" for end in (minus.low, minus.high))
     return f"{text} [{low}, {high}]".replace("-", "−")
+
+
+def _milliseconds(contender: Contender) -> str:
+    return "" if contender.milliseconds is None else f"{contender.milliseconds:.3g}"
 
 
 def _probability(p: float) -> str:

@@ -409,3 +409,13 @@ def test_a_refused_start_does_not_block_the_folder(
     assert search(folder, "--arms", "[]") == 0
     assert "num_classes: 7" not in (folder / "config.yaml").read_text()
     assert search(folder) == 2
+
+
+def test_networks_of_a_run_are_timed(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`compare --time` measures what the run has left: every network has milliseconds."""
+    command = ["compare", str(whole), "--against", "uniform", "--time", "eager"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line.startswith(("DHP", "Uniform widths"))]
+    assert len(rows) == 2
+    assert all(0 < float(row[-3]) < 1000 for row in rows)

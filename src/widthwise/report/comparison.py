@@ -112,16 +112,8 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         RunError: If a run has not finished or is damaged, or two runs of one configuration have the
             same seed.
     """
-    missing = {folder: missing_run(folder) for folder in folders}
-    problems = [f"    `{folder}`: {why}" for folder, why in missing.items() if why]
-    if problems:
-        raise RunError(
-            f"{len(problems)} of {len(missing)} runs cannot be compared:\n"
-            + "\n".join(problems)
-            + f"\n{RESUME}"
-        )
     groups: list[list[RunRecord]] = []
-    for record in (read_run(folder) for folder in folders):
+    for record in finished(folders):
         for group in groups:
             if not _differing(group[0], record):
                 _check_seed(group, record)
@@ -138,6 +130,29 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
             for group in groups
         )
     )
+
+
+def finished(folders: Sequence[Path]) -> list[RunRecord]:
+    """Read runs, all of which have to be finished.
+
+    Args:
+        folders: Run folders.
+
+    Returns:
+        Their records, in the same order.
+
+    Raises:
+        RunError: If a run has not finished or is damaged. All that have not finished are named.
+    """
+    missing = {folder: missing_run(folder) for folder in folders}
+    problems = [f"    `{folder}`: {why}" for folder, why in missing.items() if why]
+    if problems:
+        raise RunError(
+            f"{len(problems)} of {len(missing)} runs cannot be compared:\n"
+            + "\n".join(problems)
+            + f"\n{RESUME}"
+        )
+    return [read_run(folder) for folder in folders]
 
 
 def _differing(one: RunRecord, other: RunRecord) -> list[Difference]:

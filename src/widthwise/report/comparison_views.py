@@ -40,7 +40,7 @@ def rows(group: Group) -> Iterator[tuple[str, ...]]:
         for measure in group.measures:
             minus = None if arm.found_minus is None else arm.found_minus[measure.name]
             measured += [
-                _value(measure, arm.measures[measure.name]),
+                written(measure, arm.measures[measure.name]),
                 "" if minus is None else _difference(measure, minus),
             ]
         yield (
@@ -181,7 +181,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
             write_file(folder / f"compare.{kind}", content)
 
 
-def _value(measure: Measure, spread: Spread) -> str:
+def written(measure: Measure, spread: Spread) -> str:
+    """Write a measure over seeds: its mean, and the standard deviation where there is one."""
     finer = measure.finer()
     if spread.std is None:
         return finer.write(spread.mean)

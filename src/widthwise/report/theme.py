@@ -99,11 +99,25 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
         The figure and its axes.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
+    return figure, panel(figure)
+
+
+def panel(figure: Figure, count: int = 1, number: int = 0) -> Axes:
+    """Add one of some pairs of axes that stand side by side, inside `house_style`.
+
+    Args:
+        figure: Changed.
+        count: Pairs of axes.
+        number: Of this one, from 0.
+
+    Returns:
+        The axes.
+    """
+    axes = figure.add_subplot(1, count, number + 1)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    return figure, axes
+    return axes
 
 
 def svg_text(figure: Figure, *, name: str) -> str:

@@ -116,6 +116,7 @@ class Scaled(nn.Module):
         (Scaled(), "more than to call its layers"),
         (nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Conv2d(4, 4, 4, 4)), "strides 8, 32"),
         (nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)), "maps of strides"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(9, 4)), "does not run on an image of 64x64"),
     ],
 )
 def test_what_does_not_serve_is_refused(network: nn.Module, problem: str) -> None:

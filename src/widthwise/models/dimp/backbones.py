@@ -68,7 +68,14 @@ class Trunk(nn.Module):
 
     def __init__(self, network: nn.Module, strides: Sequence[int]) -> None:
         super().__init__()
-        made, image = _made_by(network)
+        try:
+            made, image = _made_by(network)
+        # What layers raise on images that are too small for them, or of another shape.
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            size = f"{_SIDE}x{_SIDE}"
+            raise _unfit(
+                network, f"it does not run on an image of {size} pixels: {error}", strides
+            ) from error
         steps = _steps(made, network, strides)
         ends = [_last_before(steps, stride) for stride in strides]
         if None in ends:

@@ -15,6 +15,7 @@ from widthwise.cli import main
 from widthwise.models import resolve
 from widthwise.models.dimp.network import Dimp
 from widthwise.recipes.loader import load_recipe
+from widthwise.recipes.track import track_video
 from widthwise.runs import read_metrics
 from widthwise.runs.results import read_results
 
@@ -78,6 +79,11 @@ def test_the_recipe_trains_heads_on_a_narrowed_backbone(backbone: Path, tmp_path
     assert trained.classifier.features[0].in_channels == widths < 256
     moved = (trained.backbone.layer1[0].conv1.weight - start.layer1[0].conv1.weight).abs().max()
     assert 0 < moved < 32 * 0.1 * 0.004 * 2, "steps of Adam, each of a tenth of the rate"
+    video = next((tmp_path / "sets" / "lasot").rglob("groundtruth.txt")).parent
+    tracked = track_video(run, video, out=tmp_path / "tracked")
+    assert len(tracked.boxes) == len(list((video / "img").iterdir()))
+    assert all(0 <= score <= 1 for score in tracked.scores[1:])
+    assert tracked.rules == "lasot"
     one = resolve(str(run / "stages" / "found")).build()
     assert torch.equal(one.classifier.features[0].weight, trained.classifier.features[0].weight)
 

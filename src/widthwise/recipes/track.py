@@ -22,13 +22,12 @@ from widthwise.recipes.config import SearchRecipe
 from widthwise.recipes.evaluate import finished_recipe
 from widthwise.runs.results import read_results
 from widthwise.runs.writing import write_file, write_stream
+from widthwise.tasks.following import Follows, judge
 from widthwise.tasks.tracking.drawing import marked
 from widthwise.tasks.tracking.sheet import Sheet
-from widthwise.tasks.tracking.task import Tracking
 from widthwise.tracking.boxes import check_box
-from widthwise.tracking.measures import BENCHMARKS, Scores
+from widthwise.tracking.measures import Benchmark, Scores
 from widthwise.tracking.running import speed_of, steps_of
-from widthwise.tracking.siamese import Siamese
 
 FOUND = "found"
 """Arm of a run with the found widths."""
@@ -73,7 +72,7 @@ def track_video(
     """Follow a target through a video.
 
     Args:
-        folder: A finished run of the task `tracking`.
+        folder: A finished run of a task that follows, `tracking` or `dimp`.
         video: A folder of frames, an animation or a video file.
         box: x, y, width and height of the target in the first frame; that of the annotations if not
             given, and only then are scores taken.
@@ -95,7 +94,7 @@ def track_video(
     """
     recipe = finished_recipe(folder, settings)
     task = recipe.task.open()
-    if not isinstance(task, Tracking):
+    if not isinstance(task, Follows):
         raise ConfigError(
             f"The run in `{folder}` is of the task `{task.name}`, which follows nothing.\n"
             "Hint: use a run of `tracking`; `widthwise search tracking_demo` makes one in minutes."
@@ -112,7 +111,7 @@ def track_video(
 
     device = torch.device(recipe.hardware.device)
     network = _network(folder, arm, recipe).eval().to(device)
-    tracker = Siamese(network, device=device)  # type: ignore[arg-type]
+    tracker = task.tracker(network)
     boxes: list[Tensor] = []
     scores: list[float] = []
     seconds: list[float] = []
@@ -135,7 +134,7 @@ def track_video(
     write_stream(film, lambda file: write_film(file, pictures(), kind, rate=rate))
     write_stream(overview, lambda file: sheet.image().save(file, format="PNG"))
     write_file(table, _csv(boxes, scores))
-    found, rules = torch.stack(boxes), task.settings.rules.value
+    found = torch.stack(boxes)
     return TrackedVideo(
         boxes=found,
         scores=tuple(scores),
@@ -144,8 +143,8 @@ def track_video(
         table=table,
         sheet=overview,
         film=film,
-        measured=_measured(found, clip, rules),
-        rules=rules,
+        measured=_measured(found, clip, task.benchmark),
+        rules=task.benchmark.name,
     )
 
 
@@ -221,8 +220,8 @@ def _csv(boxes: Sequence[Tensor], scores: Sequence[float]) -> str:
     return text.getvalue()
 
 
-def _measured(boxes: Tensor, clip: Clip | None, rules: str) -> Scores | None:
+def _measured(boxes: Tensor, clip: Clip | None, benchmark: Benchmark) -> Scores | None:
     if clip is None or not clip.has_truth:
         return None
-    judged = BENCHMARKS[rules].judge(boxes, clip.boxes, absent=clip.absent, size=clip.size)
+    judged = judge(benchmark, boxes, clip)
     return judged.scores if judged.frames else None

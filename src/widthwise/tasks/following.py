@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import lightning as L
 import torch
@@ -16,6 +17,7 @@ from widthwise.tasks.base import Chart, Sample
 from widthwise.tasks.tracking.drawing import marked
 from widthwise.tracking.boxes import overlap
 from widthwise.tracking.measures import Benchmark, Judged, Scores
+from widthwise.tracking.running import ScoredTracker
 
 SHOWN = 3
 """Clips that samples are taken of."""
@@ -31,6 +33,27 @@ SUCCESS = Measure(name="success_50", title="overlap above 0.5", unit="%", scale=
 
 MEASURES = (AUC, PRECISION, NORMALISED, SUCCESS)
 """What is measured; the first is the headline."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A task whose networks follow a target through a video."""
+
+    def tracker(self, network: nn.Module) -> ScoredTracker:
+        """Make a tracker of a network.
+
+        Args:
+            network: In evaluation mode, on the device it is to run on. Not changed.
+
+        Returns:
+            The tracker, to be started.
+        """
+        ...
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """By whose rules scores are taken."""
+        ...
 
 
 class ClipNumbers:

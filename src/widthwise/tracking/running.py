@@ -38,6 +38,13 @@ class Tracker(Protocol):
         ...
 
 
+class ScoredTracker(Tracker, Protocol):
+    """A tracker that says how sure it is."""
+
+    score: float
+    """Of the last frame, as a share in ``[0, 1]``; NaN before the second."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One frame of a run."""

@@ -105,9 +105,7 @@ class DimpModule(L.LightningModule):
         Returns:
             Boxes and frames per second.
         """
-        tracker = DimpTracker(
-            self.network, DimpSettings(side=self.samples.side, context=self.samples.context)
-        )
+        tracker = dimp_tracker(self.network, self.samples)
         return run_tracker(tracker, clip.frames(), clip.boxes[0])
 
     def _test_loss(self, clip: Clip, number: int) -> Tensor:
@@ -115,6 +113,11 @@ class DimpModule(L.LightningModule):
         sample = sample_of(clip, self.samples, np.random.default_rng([0, number]))
         inputs, target = prepared(ClipBatch(*(each[None].to(self.device) for each in sample)))
         return total_loss(self.network(*inputs), target)
+
+
+def dimp_tracker(network: Dimp, samples: SampleSettings) -> DimpTracker:
+    """Make a tracker that looks at frames as they were trained on."""
+    return DimpTracker(network, DimpSettings(side=samples.side, context=samples.context))
 
 
 def prepared(batch: ClipBatch) -> tuple[Inputs, Target]:

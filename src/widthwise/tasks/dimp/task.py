@@ -15,7 +15,14 @@ from widthwise.errors import ConfigError
 from widthwise.measures import Measure
 from widthwise.models.dimp.network import STRIDES, Dimp, example_inputs
 from widthwise.tasks.base import Chart, Sample
-from widthwise.tasks.dimp.module import DimpModule, Inputs, Target, prepared, total_loss
+from widthwise.tasks.dimp.module import (
+    DimpModule,
+    Inputs,
+    Target,
+    dimp_tracker,
+    prepared,
+    total_loss,
+)
 from widthwise.tasks.dimp.settings import DimpTaskSettings
 from widthwise.tasks.dimp.sources import clips_to_judge, training_pool
 from widthwise.tasks.fit import measured
@@ -30,6 +37,7 @@ from widthwise.tasks.following import (
 )
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import StageConfig
+from widthwise.tracking.dimp import DimpTracker
 from widthwise.tracking.measures import BENCHMARKS, Benchmark
 
 EXAMPLES = 2
@@ -160,7 +168,7 @@ class DimpTraining:
         return DimpModule(
             network,
             clips=self.clips,
-            benchmark=self._benchmark,
+            benchmark=self.benchmark,
             samples=self.sample,
             stage=stage,
             seed=seed,
@@ -213,7 +221,12 @@ class DimpTraining:
         Returns:
             Both.
         """
-        return curves(self._followed(networks, self.clips), self._benchmark)
+        return curves(self._followed(networks, self.clips), self.benchmark)
+
+    def tracker(self, network: nn.Module) -> DimpTracker:
+        """Make a tracker of a network; see `widthwise.tasks.following.Follows`."""
+        assert isinstance(network, Dimp)
+        return dimp_tracker(network, self.sample)
 
     def facts(self) -> Mapping[str, Any]:
         """Say what the network takes and gives."""
@@ -228,7 +241,8 @@ class DimpTraining:
         }
 
     @property
-    def _benchmark(self) -> Benchmark:
+    def benchmark(self) -> Benchmark:
+        """By whose rules scores are taken."""
         return BENCHMARKS[self.settings.rules.value]
 
     def _followed(
@@ -238,4 +252,4 @@ class DimpTraining:
             module = self.module(network, StageConfig(epochs=1), seed=0, hardware=HardwareConfig())
             return lambda clip: module.tracked(clip).boxes
 
-        return followed(networks, clips, follow=follow, benchmark=self._benchmark)
+        return followed(networks, clips, follow=follow, benchmark=self.benchmark)

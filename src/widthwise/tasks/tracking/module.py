@@ -100,9 +100,7 @@ class TrackingModule(L.LightningModule):
         Returns:
             Boxes and frames per second.
         """
-        device = next(self.network.parameters()).device
-        tracker = Siamese(self.network, device=device)  # type: ignore[arg-type]
-        return run_tracker(tracker, clip.frames(), clip.boxes[0])
+        return run_tracker(siamese_of(self.network), clip.frames(), clip.boxes[0])
 
     def _test_loss(self, clip: Clip) -> Tensor:
         return self._loss(*self._pair(clip), self.network)
@@ -121,3 +119,9 @@ class TrackingModule(L.LightningModule):
         scores = call(template, search)
         wanted = labels(distances, cells=scores.shape[-1], radius=self.radius)
         return balanced_loss(scores, wanted)
+
+
+def siamese_of(network: nn.Module) -> Siamese:
+    """Make a tracker of a network, on the device where it is."""
+    device = next(network.parameters()).device
+    return Siamese(network, device=device)  # type: ignore[arg-type]

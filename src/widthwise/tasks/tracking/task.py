@@ -35,10 +35,11 @@ from widthwise.tasks.following import (
 )
 from widthwise.tasks.hardware import HardwareConfig
 from widthwise.tasks.stage import StageConfig
-from widthwise.tasks.tracking.module import TrackingModule
+from widthwise.tasks.tracking.module import TrackingModule, siamese_of
 from widthwise.tasks.tracking.pairs import Inputs, balanced_loss, labels, training_pair
 from widthwise.tasks.tracking.settings import TrackingSettings
 from widthwise.tracking.measures import BENCHMARKS, Benchmark
+from widthwise.tracking.siamese import Siamese
 
 EXAMPLES = 4
 """Pairs on which networks are traced and cuts are proven."""
@@ -211,7 +212,7 @@ class Tracking:
         return TrackingModule(
             network,
             clips=self.clips,
-            benchmark=self._benchmark,
+            benchmark=self.benchmark,
             radius=self.settings.radius,
             gap=self.settings.gap,
             stage=stage,
@@ -265,10 +266,11 @@ class Tracking:
         Returns:
             Both.
         """
-        return curves(self._followed(networks, self.clips), self._benchmark)
+        return curves(self._followed(networks, self.clips), self.benchmark)
 
     @property
-    def _benchmark(self) -> Benchmark:
+    def benchmark(self) -> Benchmark:
+        """By whose rules scores are taken."""
         return BENCHMARKS[self.settings.rules.value]
 
     def _followed(
@@ -278,7 +280,11 @@ class Tracking:
             module = self.module(network, StageConfig(epochs=1), seed=0, hardware=HardwareConfig())
             return lambda clip: module.tracked(clip).boxes
 
-        return followed(networks, clips, follow=follow, benchmark=self._benchmark)
+        return followed(networks, clips, follow=follow, benchmark=self.benchmark)
+
+    def tracker(self, network: nn.Module) -> Siamese:
+        """Make a tracker of a network; see `widthwise.tasks.following.Follows`."""
+        return siamese_of(network)
 
     def facts(self) -> Mapping[str, Any]:
         """Say what the network takes and gives."""

@@ -94,6 +94,8 @@ class DimpTracker:
                 "Why: a crop is divided into cells, and the middle of one is where the target was."
             )
         self._network = network
+        self.score = float("nan")
+        """Score of the place in the last frame, as a share in ``[0, 1]``; NaN before the second."""
 
     @torch.no_grad()
     def start(self, frame: Tensor, box: Tensor) -> None:
@@ -101,6 +103,7 @@ class DimpTracker:
         settings, network = self.settings, self._network
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._number = 0
+        self.score = float("nan")
         self.finding = Finding.NORMAL
         self._centre = box[:2].double().cpu() + box[2:].double().cpu() / 2
         self._size = box[2:].double().cpu()
@@ -129,6 +132,8 @@ class DimpTracker:
         features = self._network.classifier.features(maps.coarse)
         located = self._located(features)
         self.finding = located.finding
+        # What is learned is 1 at the target and 0 elsewhere; both can be overshot.
+        self.score = min(max(located.score, 0.0), 1.0)
         if located.finding is not Finding.NOT_FOUND:
             # Cells of this crop, which the memory needs, are those around the last centre.
             before, zoom = self._centre, self.settings.side / self._crop_side

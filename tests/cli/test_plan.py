@@ -70,3 +70,17 @@ def test_latency_that_cannot_be_read_is_an_error(
     """Milliseconds without their unit, and what is no option."""
     assert main(["plan", "widthwise/resnet14", "--budget", budget]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_networks_of_two_inputs_are_planned_without_images(
+    material: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By weights; a folder of images cannot be a template and a search crop at once."""
+    _, images = material
+    command = ["plan", "widthwise/siamese", "--budget", "macs=0.5"]
+    assert main([*command, "--score", "l1", "--out", str(tmp_path / "plan.json")]) == 0
+    plan = ww.Plan.load(tmp_path / "plan.json")
+    assert plan.macs() <= 0.5 * plan.full_macs
+    capsys.readouterr()
+    assert main([*command, "--score", "variance", "--data", str(images)]) == 2
+    assert "takes 2 inputs" in capsys.readouterr().err

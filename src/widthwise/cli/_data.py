@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from widthwise.errors import ConfigError
 
 if TYPE_CHECKING:
     from widthwise.data.samples import Samples
@@ -41,14 +42,14 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool) -> No
 
 
 def read_samples(
-    given: argparse.Namespace, spec: ModelSpec, shape: Sequence[int], judged: int = 0
+    given: argparse.Namespace, spec: ModelSpec, example: Any, judged: int = 0
 ) -> Samples:
     """Read the images.
 
     Args:
         given: With what `add_data_arguments` has added.
         spec: Of the network, which may say how images are scaled.
-        shape: Of the network's inputs, with the batch.
+        example: What the network is called with.
         judged: How many of them, the last, are to judge by.
 
     Returns:
@@ -56,12 +57,19 @@ def read_samples(
 
     Raises:
         DataError: If there are none, or one cannot be read.
+        ConfigError: If the network takes more than images.
     """
+    if isinstance(example, tuple):
+        raise ConfigError(
+            f"`{spec.name}` takes {len(example)} inputs, and --data has images for one.\n"
+            "Hint: `ww.compress` and the scores in Python take batches of any inputs; a recipe "
+            "with `arms: [compress]` takes those of its task."
+        )
     from widthwise.data.samples import samples_in
 
     return samples_in(
         given.data,
-        shape=shape,
+        shape=example.shape,
         count=given.images,
         judged=judged,
         mean=given.mean,

@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     from widthwise.search.limits import Limits
 
     model, example = build_model(spec, shape=given.input, weights=given.weights)
-    samples = read_samples(given, spec, example.shape, judged_of(given.images))
+    samples = read_samples(given, spec, example, judged_of(given.images))
     order = Order(
         model=given.model,
         budgets=[read_budget(kind, limit) for kind, limit in given.budget or ()],

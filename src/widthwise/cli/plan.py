@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     spec = resolve(given.model)
     model, example = build_model(spec, shape=given.input, weights=given.weights)
     if given.score in of_data:
-        score = of_data[given.score](read_samples(given, spec, example.shape))
+        score = of_data[given.score](read_samples(given, spec, example))
     else:
         score = of_weights[given.score]()
     plan = ww.plan(

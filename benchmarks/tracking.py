@@ -54,8 +54,10 @@ RECIPES = ("dhp50", "dhp25", "lw_dna")
 ARMS = {
     "full": ("dhp50", "full"),
     "DHP 50 %": ("dhp50", "found"),
+    "DHP 50 %, fresh weights": ("dhp50", "scratch"),
     "uniform 50 %": ("dhp50", "uniform"),
     "DHP 25 %": ("dhp25", "found"),
+    "DHP 25 %, fresh weights": ("dhp25", "scratch"),
     "uniform 25 %": ("dhp25", "uniform"),
     "LW-DNA": ("lw_dna", "found"),
 }

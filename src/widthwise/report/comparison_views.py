@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -172,10 +173,26 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     Raises:
         RunError: If a file cannot be written.
     """
-    write_json(folder / "compare.json", comparison.plain())
-    write_file(folder / "compare.md", markdown(comparison))
     with house_style():
         figure = comparison_figure(comparison)
+    write_views(folder, comparison.plain(), markdown(comparison), figure)
+
+
+def write_views(folder: Path, plain: Mapping[str, Any], text: str, figure: Figure) -> None:
+    """Write compare.json, compare.md, compare.svg and compare.png.
+
+    Args:
+        folder: Made if it does not exist.
+        plain: For the JSON.
+        text: Markdown.
+        figure: Drawn in the house style.
+
+    Raises:
+        RunError: If a file cannot be written.
+    """
+    write_json(folder / "compare.json", plain)
+    write_file(folder / "compare.md", text)
+    with house_style():
         for kind in ("svg", "png"):
             content = render(figure, kind, facecolor=PAPER, dpi=160)
             write_file(folder / f"compare.{kind}", content)

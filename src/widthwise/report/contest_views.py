@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from widthwise.measures import Measure
-from widthwise.report.comparison_views import written
+from widthwise.report.comparison_views import write_views, written
 from widthwise.report.contest import Contender, Contest, Difference, Level
-from widthwise.report.theme import PAPER, arm_colour, house_style, panel, render
-from widthwise.runs import write_file, write_json
+from widthwise.report.theme import arm_colour, house_style, panel
 
 
 def columns(contest: Contest) -> tuple[str, ...]:
@@ -189,13 +188,9 @@ def write_contest(contest: Contest, folder: Path) -> None:
     Raises:
         RunError: If a file cannot be written.
     """
-    write_json(folder / "compare.json", contest.plain())
-    write_file(folder / "compare.md", markdown(contest))
     with house_style():
         figure = contest_figure(contest)
-        for kind in ("svg", "png"):
-            content = render(figure, kind, facecolor=PAPER, dpi=160)
-            write_file(folder / f"compare.{kind}", content)
+    write_views(folder, contest.plain(), markdown(contest), figure)
 
 
 def _interval(measure: Measure, minus: Difference) -> str:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from widthwise.cli import VERBS
+
+if TYPE_CHECKING:
+    from widthwise.report.comparison import Comparison
+    from widthwise.report.contest import Contest
+
+_WRITTEN = "\nWritten: {0}/compare.json, compare.md, compare.svg, compare.png"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,31 +40,42 @@ def run(arguments: Sequence[str]) -> int:
         "uniform, with intervals and p-values corrected for their number",
     )
     given = parser.parse_args(arguments)
+
+    from widthwise.report.comparison import compare_runs
+    from widthwise.report.contest import contest
+
     if given.against is None:
-        _by_configuration(given.runs, given.out)
+        show_comparison(compare_runs(given.runs), given.out)
     else:
-        _over_methods(given.runs, given.against, given.out)
-    if given.out is not None:
-        print(f"\nWritten: {given.out}/compare.json, compare.md, compare.svg, compare.png")
+        show_contest(contest(given.runs, against=given.against), given.out)
     return 0
 
 
-def _by_configuration(runs: Sequence[Path], out: Path | None) -> None:
-    from widthwise.report.comparison import compare_runs
+def show_comparison(comparison: Comparison, out: Path | None) -> None:
+    """Print a table per configuration.
+
+    Args:
+        comparison: Of at least one run.
+        out: Folder to write it to as well, if any.
+    """
     from widthwise.report.comparison_views import columns, rows, seeds, write_comparison
 
-    comparison = compare_runs(runs)
     for group in comparison.groups:
         _print(group.name, [seeds(group)], columns(group), rows(group), [])
     if out is not None:
         write_comparison(comparison, out)
+        print(_WRITTEN.format(out))
 
 
-def _over_methods(runs: Sequence[Path], against: str, out: Path | None) -> None:
-    from widthwise.report.contest import contest
+def show_contest(found: Contest, out: Path | None) -> None:
+    """Print a table per budget, over all methods.
+
+    Args:
+        found: Of at least one run.
+        out: Folder to write it to as well, if any.
+    """
     from widthwise.report.contest_views import columns, explanation, rows, verdict, write_contest
 
-    found = contest(runs, against=against)
     for level in found.levels:
         name = f"{found.name}, {level.budget}"
         _print(name, [], columns(found), rows(found, level), [verdict(found, level)])
@@ -66,6 +84,7 @@ def _over_methods(runs: Sequence[Path], against: str, out: Path | None) -> None:
         print(f"- {note}")
     if out is not None:
         write_contest(found, out)
+        print(_WRITTEN.format(out))
 
 
 def _print(

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from widthwise.recipes.sweep.job import Job, ended, header
@@ -24,7 +24,7 @@ _GRACE = 15.0
 
 def run_here(
     jobs: Sequence[Job], *, slots: Sequence[Mapping[str, str]], stopping: Stopping
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Run processes, as many at a time as there are slots.
 
     One that fails does not stop the others. However this ends, none of them is left running.
@@ -42,9 +42,14 @@ def run_here(
     try:
         while (waiting or running) and not stopping():
             while waiting and free:
-                slot = free.pop(0)
-                child = running[slot] = _start(waiting.popleft(), slots[slot])
-                yield Event(name=child.job.name, state=State.running)
+                job, slot = waiting.popleft(), free.pop(0)
+                try:
+                    running[slot] = _Child(job, _start(job, slots[slot]))
+                except OSError as error:
+                    free.append(slot)
+                    yield Event(name=job.name, state=State.failed, problem=f"not started: {error}")
+                    continue
+                yield Event(name=job.name, state=State.running)
             for slot, child in list(running.items()):
                 code = child.process.poll()
                 if code is not None:
@@ -66,12 +71,12 @@ class _Child:
     process: subprocess.Popen[bytes]
 
 
-def _start(job: Job, environment: Mapping[str, str]) -> _Child:
+def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     line = job.line()
     with job.log.open("ab") as log:
         log.write(header(line).encode())
         log.flush()
-        process = subprocess.Popen(
+        return subprocess.Popen(
             line,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -81,7 +86,6 @@ def _start(job: Job, environment: Mapping[str, str]) -> _Child:
             # that a run has started.
             **({"process_group": 0} if os.name == "posix" else {}),
         )
-    return _Child(job, process)
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]], stopping: Stopping) -> None:

@@ -160,7 +160,11 @@ def _on_ray(
 
 
 def _end(sweep: Sweep, out: Path) -> int:
-    """Say what failed, and compare what has finished."""
+    """Compare what has finished, and say what failed."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from widthwise.recipes.sweep.state import State, unfinished
 
     left = {each.name for each in unfinished(sweep, out)}
@@ -172,11 +176,18 @@ def _end(sweep: Sweep, out: Path) -> int:
     failed = [each for each in sweep.runs if each.state is State.failed]
     if not left:
         return 0
-    print(f"\n{len(failed)} of {len(sweep.runs)} runs failed:", file=sys.stderr)
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        # A pipe has no width of its own, and a table in narrow columns cannot be read.
+        console.width = 160
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("Run", "Why it failed", "Log"):
+        table.add_column(title, overflow="fold")
     for each in failed:
-        print(f"    {each.name}: {each.problem}\n        {out / each.name}.log", file=sys.stderr)
-    command = shlex.join(["widthwise", "sweep", "--out", str(out), "--resume"])
-    print(f"Try them again, from where they have got to, with:\n    {command}", file=sys.stderr)
+        table.add_row(*map(Text, (each.name, each.problem or "", f"{out / each.name}.log")))
+    print(f"\n{len(failed)} of {len(sweep.runs)} runs failed:\n", file=sys.stderr)
+    console.print(table)
+    print(f"\nTry them again, from where they got to, with:\n    {_resume(out)}", file=sys.stderr)
     return 1
 
 
@@ -201,15 +212,18 @@ def _compare(finished: Sequence[Path], out: Path) -> None:
 def _say_stopped(sweep: Sweep, out: Path, given: argparse.Namespace) -> None:
     from widthwise.recipes.sweep.state import State
 
-    command = ["widthwise", "sweep", "--out", str(out), "--resume"]
-    command += ["--jobs", str(given.jobs)] if given.jobs else []
-    command += ["--cluster", given.cluster] if given.cluster else []
+    more = ["--jobs", str(given.jobs)] if given.jobs else []
+    more += ["--cluster", given.cluster] if given.cluster else []
     done = sweep.count(State.finished)
     print(
         f"\nStopped: {done} of {len(sweep.runs)} runs have finished. Go on with:\n"
-        f"    {shlex.join(command)}",
+        f"    {_resume(out, *more)}",
         file=sys.stderr,
     )
+
+
+def _resume(out: Path, *more: str) -> str:
+    return shlex.join(["widthwise", "sweep", "--out", str(out), "--resume", *more])
 
 
 @contextmanager
@@ -254,7 +268,8 @@ def _folder(out: Path | None, recipe: str | None) -> Path:
     if recipe is None:
         raise ConfigError(
             "Neither a recipe nor a folder is named.\n"
-            "Hint: `widthwise sweep RECIPE --KEY V1,V2`, or `widthwise sweep --out FOLDER --resume`."
+            "Hint: `widthwise sweep RECIPE --KEY V1,V2` starts a sweep, and "
+            "`widthwise sweep --out FOLDER --resume` goes on with one."
         )
     return Path("runs") / f"{Path(recipe).stem}_sweep"
 

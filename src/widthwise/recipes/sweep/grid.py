@@ -158,7 +158,8 @@ def check_points(recipe: str, points: Sequence[Point]) -> list[SearchRecipe]:
     Raises:
         ConfigError: If a key is unknown, a value is wrong, or two combinations mean the same.
     """
-    recipes, problems = [], {}
+    recipes: list[SearchRecipe] = []
+    problems: dict[str, str] = {}
     for point in points:
         try:
             found = load_recipe(recipe, point.words())

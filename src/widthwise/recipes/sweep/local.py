@@ -84,7 +84,7 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
             env={**os.environ, **environment},
             # So that Ctrl-C reaches this process alone, and what it stops are all the processes
             # that a run has started.
-            **({"process_group": 0} if os.name == "posix" else {}),
+            process_group=0 if os.name == "posix" else None,
         )
 
 

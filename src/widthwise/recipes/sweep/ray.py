@@ -208,6 +208,12 @@ def _work(threads: int) -> Callable[..., tuple[int, str | None]]:
 
     Ray sends a function inside of another by value: the machine needs Widthwise for the process
     that is started, but not in order to start it.
+
+    Args:
+        threads: Of the process.
+
+    Returns:
+        What runs a command and returns its exit code, and what was in the way if anything was.
     """
     begin = HEADER
 

@@ -218,8 +218,8 @@ def check_same(
         raise ConfigError(
             f"The sweep in `{folder}` was started otherwise (there -> now):\n{lines}\n"
             "Why: all runs of a sweep differ in its keys only.\n"
-            "Hint: `--resume` needs no other words than `--out`. Start another sweep elsewhere, with "
-            "another `--out`; `widthwise compare` puts the runs of both together."
+            "Hint: `--resume` needs no other words than `--out`. Start another sweep with another "
+            "`--out`; `widthwise compare` puts the runs of both together."
         )
 
 

@@ -89,11 +89,11 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]], stopping: Stopping) -> None:
-    asked, until = stopping(), time.monotonic() + _GRACE
+    until = time.monotonic() + _GRACE
     for process in processes:
         _tell(process, signal.SIGTERM)
     while any(process.poll() is None for process in processes):
-        if time.monotonic() > until or stopping() > max(asked, 1):
+        if time.monotonic() > until or stopping() > 1:
             # Nothing is lost: files are written whole or not at all.
             for process in processes:
                 _tell(process, getattr(signal, "SIGKILL", signal.SIGTERM))

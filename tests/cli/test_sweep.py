@@ -268,9 +268,9 @@ TINY = [
     *("--converge.epochs", "1"),
     *("--arms", "[uniform]"),
     *("--threads", "1"),
-    *("--seed", "0,1"),
 ]
-"""Two runs of seconds."""
+"""A run of seconds."""
+SEEDS = ["--seed", "0,1"]
 
 
 def plans_and_measures(out: Path) -> list[object]:
@@ -286,9 +286,19 @@ def plans_and_measures(out: Path) -> list[object]:
     ]
 
 
-def test_two_at_a_time_and_killed_end_as_one_after_the_other(tmp_path: Path) -> None:
-    """One of two is killed (-9) and resumed: networks and numbers are those of a quiet sweep."""
-    quiet, busy = tmp_path / "quiet", tmp_path / "busy"
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same runs by `widthwise search`, one after the other."""
+    folder = tmp_path_factory.mktemp("alone")
+    for seed in "01":
+        out = str(folder / f"seed{seed}")
+        assert main(["search", "digits", "--out", out, *TINY, "--seed", seed]) == 0
+    return folder
+
+
+def test_two_at_a_time_and_killed_end_as_one_after_the_other(alone: Path, tmp_path: Path) -> None:
+    """One of two is killed (-9) and resumed: networks and numbers are those of single runs."""
+    busy = tmp_path / "busy"
     killed: list[int] = []
 
     def kill() -> None:
@@ -307,32 +317,38 @@ def test_two_at_a_time_and_killed_end_as_one_after_the_other(tmp_path: Path) -> 
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    assert main(["sweep", "digits", "--out", str(busy), *TINY, "--jobs", "2"]) == 1
+    assert main(["sweep", "digits", "--out", str(busy), *TINY, *SEEDS, "--jobs", "2"]) == 1
     thread.join()
     assert len(killed) == 1
     assert states_of(busy) == ["finished", "failed"]
     first = (busy / "seed0" / "results.json").stat().st_mtime_ns
     assert main(["sweep", "--out", str(busy), "--resume"]) == 0
     assert (busy / "seed0" / "results.json").stat().st_mtime_ns == first
-    assert main(["sweep", "digits", "--out", str(quiet), *TINY]) == 0
-    assert plans_and_measures(busy) == plans_and_measures(quiet)
+    assert plans_and_measures(busy) == plans_and_measures(alone)
     assert (busy / "compare.svg").stat().st_size
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_runs_what_one_machine_runs(tmp_path: Path) -> None:
+def test_a_ray_cluster_runs_what_one_machine_runs(alone: Path, tmp_path: Path) -> None:
     """On the cluster that runs here, or on one that is started for it; failures are said too."""
     pytest.importorskip("ray")
-    quiet, cluster = tmp_path / "quiet", tmp_path / "cluster"
+    cluster = tmp_path / "cluster"
     # In a process of its own: Ray warns of much, and leaves threads.
     command = [sys.executable, "-m", "widthwise", "sweep"]
-    words = ["digits", "--out", str(cluster), *TINY, "--cluster", "ray"]
+    words = ["digits", "--out", str(cluster), *TINY, *SEEDS, "--cluster", "ray"]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "a run takes 1 CPUs" in done.stdout
-    assert main(["sweep", "digits", "--out", str(quiet), *TINY]) == 0
-    assert plans_and_measures(cluster) == plans_and_measures(quiet)
-    words = ["digits", "--out", str(tmp_path / "bad"), *TINY, "--model.options.num_classes", "7"]
+    assert plans_and_measures(cluster) == plans_and_measures(alone)
+    words = [
+        "digits",
+        "--out",
+        str(tmp_path / "bad"),
+        *TINY,
+        *SEEDS,
+        "--model.options.num_classes",
+        "7",
+    ]
     done = subprocess.run(
         [*command, *words, "--cluster", "ray"], capture_output=True, text=True, check=False
     )

@@ -229,6 +229,9 @@ def _work(threads: int) -> Callable[..., tuple[int, str | None]]:
         import time
         from pathlib import Path
 
+        # A request to stop comes as an interrupt, which is ignored in what a shell has started in
+        # the background, and that may be the cluster.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         shared = Path(log).parent
         if not (shared / "sweep.json").is_file():
             return 1, (
@@ -251,7 +254,7 @@ def _work(threads: int) -> Callable[..., tuple[int, str | None]]:
                 process_group=0,
             )
         try:
-            # Not `wait`: the request to stop is an exception, which cannot interrupt that.
+            # Not `wait`, which such an interrupt does not end.
             while process.poll() is None:
                 time.sleep(0.1)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,10 @@ import yaml
 
 from run_folders import make_run
 from widthwise.cli import main
+from widthwise.cli._sweep_progress import SweepProgress
 from widthwise.recipes.sweep import job as jobs
 from widthwise.recipes.sweep.grid import Point
+from widthwise.recipes.sweep.state import Event, State, new_sweep, write_sweep
 from widthwise.runs import read_metrics
 
 KEYS = ["--budget.macs", "0.2,0.4", "--seed", "0,1"]
@@ -253,6 +256,46 @@ def test_what_is_there_is_not_mixed_with_a_sweep(
     assert (out / "sweep.json").read_bytes() == before
     assert main(["sweep", "digits", "--out", str(out), "--resume", *KEYS]) == 0
     assert "4 runs, 0 to do" in capsys.readouterr().out
+
+
+def test_a_sweep_that_nothing_was_started_of_may_be_started_again(
+    acts: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    """As after a cluster that could not be reached: other words are no obstacle."""
+    out = tmp_path / "out"
+    out.mkdir()
+    write_sweep(out, new_sweep("digits", {"seed": ["0", "1"]}))
+    assert main(["sweep", "digits", "--out", str(out), *KEYS]) == 0
+    assert states_of(out) == ["finished"] * 4
+
+
+def test_a_small_terminal_shows_what_matters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With more runs than lines, those that go on or went wrong are shown, the rest counted."""
+    for name, value in {
+        "FORCE_COLOR": "1",
+        "LINES": "10",
+        "COLUMNS": "80",
+        "TERM": "xterm",
+    }.items():
+        monkeypatch.setenv(name, value)
+    sweep = new_sweep("digits", {"seed": [str(seed) for seed in range(40)]})
+    (tmp_path / "seed30.log").write_text("$ widthwise search\nepoch 3/20  loss [0.5]\n")
+    events = [
+        Event(name="seed30", state=State.running),
+        Event(name="seed31", state=State.failed, problem="DataError: no images"),
+        Event(name="seed32", state=State.finished),
+    ]
+    with SweepProgress(sweep, tmp_path) as progress:
+        for event in events:
+            sweep = sweep.after(event)
+            progress.show(sweep, event)
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out).splitlines()[-7:]
+    assert last[0].split() == ["seed30", "running", "epoch", "3/20", "loss", "[0.5]"]
+    assert last[1].split() == ["seed31", "failed", "DataError:", "no", "images"]
+    assert last[2].split() == ["seed32", "finished"]
+    assert last[6].split("runs")[1].strip() == "37 waiting, 1 running, 1 finished, 1 failed"
 
 
 # ---------------------------------------------------------------- with real runs

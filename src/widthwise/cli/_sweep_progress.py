@@ -89,7 +89,7 @@ class SweepProgress:
             elif run.state is State.finished:
                 told = self._outcome(run.name)
             table.add_row(run.name, Text(run.state.value, _COLOURS[run.state]), Text(told))
-        counts = [f"{self._sweep.count(state)} {state}" for state in State]
+        counts = [f"{n} {state}" for state in State if (n := self._sweep.count(state))]
         table.add_row(Text(f"{len(self._sweep.runs)} runs", "bold"), "", Text(", ".join(counts)))
         return table
 

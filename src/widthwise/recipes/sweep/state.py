@@ -174,15 +174,17 @@ def check_empty(folder: Path) -> None:
     Raises:
         RunError: If something is in it, or it is a file.
     """
-    if (folder / NAME).is_file():
-        raise RunError(
-            f"There is a sweep in `{folder}` already.\n"
-            "Hint: `--resume` goes on with it; `--out FOLDER` starts one elsewhere."
-        )
     if folder.exists() and not folder.is_dir():
         raise RunError(f"`{folder}` is a file.\nHint: choose a folder with `--out`.")
-    # Hidden files are the lock, and what a start killed before its first file has left.
-    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+    # Hidden files are the lock, and what a start killed before its first file has left. A sweep
+    # that could not start, for want of a cluster, has left its own file only.
+    there = [path for path in folder.glob("*") if not path.name.startswith(".")]
+    if any(path.name != NAME for path in there):
+        if (folder / NAME).is_file():
+            raise RunError(
+                f"There is a sweep in `{folder}` already.\n"
+                "Hint: `--resume` goes on with it; `--out FOLDER` starts one elsewhere."
+            )
         raise RunError(
             f"The folder `{folder}` is not empty.\n"
             "Why: a sweep would mix its runs with what is there.\n"

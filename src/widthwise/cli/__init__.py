@@ -18,6 +18,7 @@ VERBS = {
     "shrink": "cut a network by a plan file, with proof",
     "compress": "cut a trained network and heal it in minutes, without training",
     "search": "search widths while training, shrink, converge, compare, report",
+    "sweep": "run a recipe with every combination of some values, then compare",
     "report": "rebuild the report page of a run",
     "eval": "measure a run's network on the test data",
     "restore": "let a run's network clean or enlarge your own images",

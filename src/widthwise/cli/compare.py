@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from widthwise.cli import VERBS
+
+if TYPE_CHECKING:
+    from widthwise.report.comparison import Comparison
+    from widthwise.report.contest import Contest
+
+_WRITTEN = "\nWritten: {0}/compare.json, compare.md, compare.svg, compare.png"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,36 +49,52 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.time is not None and given.against is None:
         parser.error("--time goes with --against")
+
+    from widthwise.report.comparison import compare_runs
+    from widthwise.report.contest import contest
+
     if given.against is None:
-        _by_configuration(given.runs, given.out)
-    else:
-        _over_methods(given.runs, given.against, given.time, given.out)
-    if given.out is not None:
-        print(f"\nWritten: {given.out}/compare.json, compare.md, compare.svg, compare.png")
+        show_comparison(compare_runs(given.runs), given.out)
+        return 0
+    found = contest(given.runs, against=given.against)
+    if given.time is not None:
+        found = _timed(found, given.time)
+    show_contest(found, given.out)
     return 0
 
 
-def _by_configuration(runs: Sequence[Path], out: Path | None) -> None:
-    from widthwise.report.comparison import compare_runs
+def show_comparison(comparison: Comparison, out: Path | None) -> None:
+    """Print a table per configuration.
+
+    Args:
+        comparison: Of at least one run.
+        out: Folder to write it to as well, if any.
+    """
     from widthwise.report.comparison_views import columns, rows, seeds, write_comparison
 
-    comparison = compare_runs(runs)
     for group in comparison.groups:
         _print(group.name, [seeds(group)], columns(group), rows(group), [])
     if out is not None:
         write_comparison(comparison, out)
+        print(_WRITTEN.format(out))
 
 
-def _over_methods(runs: Sequence[Path], against: str, engine: str | None, out: Path | None) -> None:
-    from widthwise.report.contest import contest
+def _timed(found: Contest, engine: str) -> Contest:
+    from widthwise.latency.engines import Engine, Setting
+    from widthwise.recipes.contest import with_times
+
+    return with_times(found, Setting(engine=Engine(engine), batch=1, threads=1, device="cpu"))
+
+
+def show_contest(found: Contest, out: Path | None) -> None:
+    """Print a table per budget, over all methods.
+
+    Args:
+        found: Of at least one run.
+        out: Folder to write it to as well, if any.
+    """
     from widthwise.report.contest_views import columns, explanation, rows, verdict, write_contest
 
-    found = contest(runs, against=against)
-    if engine is not None:
-        from widthwise.latency.engines import Engine, Setting
-        from widthwise.recipes.contest import with_times
-
-        found = with_times(found, Setting(engine=Engine(engine), batch=1, threads=1, device="cpu"))
     for level in found.levels:
         name = f"{found.name}, {level.budget}"
         _print(name, [], columns(found), rows(found, level), [verdict(found, level)])
@@ -80,6 +103,7 @@ def _over_methods(runs: Sequence[Path], against: str, engine: str | None, out: P
         print(f"- {note}")
     if out is not None:
         write_contest(found, out)
+        print(_WRITTEN.format(out))
 
 
 def _print(

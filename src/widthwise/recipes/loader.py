@@ -58,6 +58,21 @@ def recipe_path(recipe: str) -> Path:
     )
 
 
+def recipe_values(recipe: str) -> Mapping[str, Any]:
+    """Read what the file of a recipe says, unchecked.
+
+    Args:
+        recipe: See `recipe_path`.
+
+    Returns:
+        Key -> value.
+
+    Raises:
+        ConfigError: If there is no such recipe, or it cannot be read.
+    """
+    return _values(recipe_path(recipe))
+
+
 def recipe_parser(recipe: str, overrides: Sequence[str] = (), *, prog: str) -> ArgumentParser:
     """Make a parser whose defaults are the values of a recipe.
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,12 +28,10 @@ import yaml
 
 from widthwise.errors import ConfigError, RunError
 from widthwise.runs.differences import differences
-from widthwise.runs.locking import hold
+from widthwise.runs.locking import hold_folder
 from widthwise.runs.processes import is_leader, wait_for_all
 from widthwise.runs.reading import read_config, read_json, read_metrics
 from widthwise.runs.writing import (
-    LOCK_NAME,
-    cannot_write,
     remove_unfinished,
     write_file,
     write_json,
@@ -74,7 +71,7 @@ class RunFolder:
         if not is_leader():
             return
         _check_state(path, resume=resume)
-        self._lock = _lock(path)
+        self._lock = hold_folder(path)
         try:
             if resume:
                 _check_config(path, config)
@@ -198,27 +195,6 @@ def _check_state(path: Path, *, resume: bool) -> None:
             "Why: a new run would mix its files with those that are there.\n"
             "Hint: `--resume` goes on with the run in it; `--out FOLDER` starts one elsewhere."
         )
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold the folder. The system lets go of the lock however the process ends."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / LOCK_NAME).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise RunError(cannot_write(path, error)) from error
-    if not hold(lock):
-        lock.seek(0)
-        holder = lock.read().strip()
-        lock.close()
-        raise RunError(
-            f"Another process ({holder or 'unknown'}) is running in `{path}`.\n"
-            "Hint: wait until it ends, or choose another folder with `--out`."
-        )
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def _check_config(path: Path, config: Mapping[str, Any]) -> None:

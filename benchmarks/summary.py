@@ -1,4 +1,4 @@
-"""Write the tables of results in the README from the files in results/; a test holds it to them."""
+"""Write the tables of results in README and docs from the files in results/; a test holds both."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import tracking_table
 from reach_page import PEERS, is_smaller, rows_of
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+TRACKING = HERE.parent / "docs" / "tracking.md"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 HEALING = "<!-- made by benchmarks/summary.py from healing -->"
 COMPARISONS = ("cifar10_resnet20_compare", "cifar10_resnet20_lw_dna")
@@ -240,18 +242,31 @@ def _machine(environment: dict[str, Any]) -> str:
     return accelerator or environment["processor"]
 
 
-def main() -> None:
-    """Replace the tables in the README."""
-    text = README.read_text(encoding="utf-8")
-    tables = {START: table(), HEALING: healing_table()}
-    for name in COMPARISONS:
-        tables[f"<!-- made by benchmarks/summary.py from {name} -->"] = compare_table(name)
+def _replace(page: Path, tables: dict[str, str]) -> None:
+    text = page.read_text(encoding="utf-8")
     for start, lines in tables.items():
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(END)}", re.DOTALL)
         replacement = f"{start}\n{lines}\n{END}"
         text = pattern.sub(lambda _, new=replacement: new, text)
         print(lines)
-    README.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Replace the tables in the README and in the docs."""
+    tables = {START: table(), HEALING: healing_table()}
+    for name in COMPARISONS:
+        tables[f"<!-- made by benchmarks/summary.py from {name} -->"] = compare_table(name)
+    _replace(README, tables)
+    _replace(
+        TRACKING,
+        {
+            "<!-- made by benchmarks/summary.py from tracking -->": tracking_table.table(),
+            "<!-- made by benchmarks/summary.py from tracking, by clip -->": (
+                tracking_table.clips_table()
+            ),
+        },
+    )
 
 
 if __name__ == "__main__":

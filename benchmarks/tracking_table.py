@@ -76,4 +76,7 @@ def _auc(spread: dict[str, Any]) -> str:
 
 
 def _speed(fps: dict[str, Any], name: str) -> str:
+    # What does not look at a frame has no speed worth telling.
+    if name == "box that never moves":
+        return ""
     return f"{fps[name]['median']:.0f}" if name in fps else ""

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import summary
+import tracking_table
 import widthwise as ww
 from widthwise.models import resolve
 from widthwise.recipes.loader import load_recipe
@@ -99,3 +100,6 @@ def test_measured_figures_are_those_of_the_result_files() -> None:
     assert summary.healing_table() in readme
     for name in summary.COMPARISONS:
         assert summary.compare_table(name) in readme
+    page = summary.TRACKING.read_text(encoding="utf-8")
+    assert tracking_table.table() in page
+    assert tracking_table.clips_table() in page

@@ -25,7 +25,7 @@ from widthwise.models import resolve
 from widthwise.recipes.config import plain
 from widthwise.recipes.loader import load_recipe
 from widthwise.recipes.track import track_video
-from widthwise.tasks.tracking.drawing import FOUND
+from widthwise.tracking.drawing import FOUND
 from widthwise.tracking.measures import LASOT, OTB
 from widthwise.tracking.running import run_tracker
 from widthwise.tracking.siamese import Siamese

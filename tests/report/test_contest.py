@@ -160,6 +160,8 @@ def test_runs_that_differ_in_more_are_refused(runs: list[Path], tmp_path: Path) 
         contest([*runs, other], against="uniform")
     with pytest.raises(RunError, match="same method, budget and seed"):
         contest([*runs, run(tmp_path / "again", "dhp", 1, 0.9)], against="uniform")
+    with pytest.raises(RunError, match="another network in every method"):
+        contest(runs, against="found")
     with pytest.raises(RunError, match=r"No run has the arm `l1`(.|\n)*`found`, `full`, `uniform`"):
         contest(runs, against="l1")
 

@@ -250,6 +250,7 @@ def frame_names(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     # Hidden files that macOS adds to archives are called like the frames.
+    # Names alone: sets have millions of frames, and a path for each takes many times as long.
     names = (name for name in os.listdir(folder) if name[0] != ".")  # noqa: PTH208
     return tuple(sorted((name for name in names if _is_image(name)), key=_natural))
 

@@ -23,11 +23,11 @@ from widthwise.recipes.evaluate import finished_recipe
 from widthwise.runs.results import read_results
 from widthwise.runs.writing import write_file, write_stream
 from widthwise.tasks.following import Follows, judge
-from widthwise.tasks.tracking.drawing import marked
-from widthwise.tasks.tracking.sheet import Sheet
 from widthwise.tracking.boxes import check_box
+from widthwise.tracking.drawing import marked
 from widthwise.tracking.measures import Benchmark, Scores
 from widthwise.tracking.running import speed_of, steps_of
+from widthwise.tracking.sheet import Sheet
 
 FOUND = "found"
 """Arm of a run with the found widths."""

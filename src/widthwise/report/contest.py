@@ -236,6 +236,11 @@ def _budget(record: RunRecord) -> str:
 
 
 def _reference(records: Sequence[RunRecord], against: str) -> str:
+    if against in _OF_METHOD:
+        raise RunError(
+            f"Nothing can be compared with `{against}`: it is another network in every method.\n"
+            "Hint: compare with an arm that all have in common, such as `uniform` or `full`."
+        )
     for record in records:
         for arm in record.results.arms:
             if arm.arm == against:

@@ -14,10 +14,10 @@ from widthwise.data.clips import Clip
 from widthwise.errors import DataError
 from widthwise.measures import Measure
 from widthwise.tasks.base import Chart, Sample
-from widthwise.tasks.tracking.drawing import marked
 from widthwise.tracking.boxes import overlap
+from widthwise.tracking.drawing import marked
 from widthwise.tracking.measures import Benchmark, Judged, Scores
-from widthwise.tracking.running import ScoredTracker
+from widthwise.tracking.running import ScoredTracker, run_tracker
 
 SHOWN = 3
 """Clips that samples are taken of."""
@@ -151,20 +151,15 @@ def with_truth(clips: Sequence[Clip], folder: str) -> Sequence[Clip]:
 
 
 def followed(
-    networks: Mapping[str, nn.Module],
-    clips: Sequence[Clip],
-    *,
-    follow: Callable[[nn.Module], Callable[[Clip], Tensor]],
-    benchmark: Benchmark,
+    task: Follows, networks: Mapping[str, nn.Module], clips: Sequence[Clip]
 ) -> dict[str, list[Followed]]:
     """Follow the targets of some clips with every network.
 
     Args:
+        task: Makes trackers, and says by whose rules they are judged.
         networks: Title -> network, brought to a GPU meanwhile if there is one, and left where it is
             and in the mode it is in.
         clips: From the first box of each.
-        follow: Makes of a network what gives a box per frame of a clip.
-        benchmark: By whose rules.
 
     Returns:
         Title -> one per clip.
@@ -172,11 +167,13 @@ def followed(
     found: dict[str, list[Followed]] = {}
     for title, network in networks.items():
         training, place = network.training, next(network.parameters()).device
-        run = follow(network.eval().to("cuda" if torch.cuda.is_available() else place))
-        boxes = [run(clip) for clip in clips]
+        network.eval().to("cuda" if torch.cuda.is_available() else place)
+        boxes = [
+            run_tracker(task.tracker(network), clip.frames(), clip.boxes[0]).boxes for clip in clips
+        ]
         network.train(training).to(place)
         found[title] = [
-            Followed(clip=clip, boxes=each, judged=judge(benchmark, each, clip))
+            Followed(clip=clip, boxes=each, judged=judge(task.benchmark, each, clip))
             for clip, each in zip(clips, boxes, strict=True)
         ]
     return found

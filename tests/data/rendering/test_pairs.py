@@ -37,34 +37,49 @@ def test_pairs_are_rendered_once(
     stills: tuple[Still, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second call reads them; other photographs, settings, counts or seeds are others."""
-    first = rendered_pairs(stills, SMALL, count=3, seed=0)
+    first = rendered_pairs(stills, SMALL, gap=20, count=3, seed=0)
     drawn = []
 
-    def counted(studio: Studio, seed: int, number: int) -> object:
+    def counted(studio: Studio, seed: int, number: int, *, gap: int) -> object:
         drawn.append(number)
-        return draw_pair(studio, seed, number)
+        return draw_pair(studio, seed, number, gap=gap)
 
     monkeypatch.setattr(module, "draw_pair", counted)
-    again = rendered_pairs(stills, SMALL, count=3, seed=0)
+    again = rendered_pairs(stills, SMALL, gap=20, count=3, seed=0)
     assert not drawn
     assert torch.equal(first.searches, again.searches)
-    other = rendered_pairs(stills, SMALL, count=3, seed=1)
+    other = rendered_pairs(stills, SMALL, gap=20, count=3, seed=1)
     assert drawn == [0, 1, 2]
     assert not torch.equal(first.searches, other.searches)
-    rendered_pairs(stills[:3], SMALL, count=3, seed=0)
-    rendered_pairs(stills, SMALL, count=2, seed=0)
+    rendered_pairs(stills[:3], SMALL, gap=20, count=3, seed=0)
+    rendered_pairs(stills, SMALL, gap=20, count=2, seed=0)
     assert len(drawn) == 8
     plain = tuple(Still(pixels=each.pixels) for each in stills)
-    rendered_pairs(plain, SMALL, count=2, seed=0)
+    rendered_pairs(plain, SMALL, gap=20, count=2, seed=0)
     assert len(drawn) == 10
+
+
+def test_the_second_frame_is_not_too_late(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between 1 and so many frames after the first, both ends among them."""
+    seen: set[int] = set()
+    scene = studio.scene
+
+    def noted(*numbers: int, length: int, steps: tuple[int, int]) -> object:
+        seen.add(steps[1] - steps[0])
+        return scene(*numbers, length=length, steps=steps)
+
+    monkeypatch.setattr(studio, "scene", noted)
+    for number in range(20):
+        draw_pair(studio, 0, number, gap=3)
+    assert seen == {1, 2, 3}
 
 
 def test_a_damaged_file_is_made_anew(stills: tuple[Still, ...], tmp_path: Path) -> None:
     """Half a file is not read, and pairs are the same as before."""
-    first = rendered_pairs(stills, SMALL, count=2, seed=0)
+    first = rendered_pairs(stills, SMALL, gap=20, count=2, seed=0)
     (path,) = (tmp_path / "cache" / "rendering").iterdir()
     path.write_bytes(path.read_bytes()[:5_000])
-    again = rendered_pairs(stills, SMALL, count=2, seed=0)
+    again = rendered_pairs(stills, SMALL, gap=20, count=2, seed=0)
     assert torch.equal(first.templates, again.templates)
     assert path.stat().st_size > 5_000
 
@@ -76,7 +91,7 @@ def test_a_place_that_cannot_be_written_is_said(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WIDTHWISE_CACHE", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="WIDTHWISE_CACHE"):
-        assert len(rendered_pairs(stills, SMALL, count=1, seed=0)) == 1
+        assert len(rendered_pairs(stills, SMALL, gap=20, count=1, seed=0)) == 1
 
 
 def test_clips_show_their_target_at_first(studio: Studio) -> None:

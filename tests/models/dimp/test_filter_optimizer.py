@@ -76,7 +76,7 @@ def perturbed() -> FilterOptimizer:
     return optimizer
 
 
-def check(size: int) -> None:
+def check_equals_autograd(size: int) -> None:
     optimizer = perturbed()
     features, start = noise(2, 6, 6, 7, seed=7), 0.3 * noise(6, size, size, seed=8)
     # Sequences of a batch do not know each other.
@@ -95,12 +95,12 @@ def check(size: int) -> None:
 
 def test_equals_autograd_even_filter() -> None:
     """Four steps with a 4x4 filter are those of the reference, for each sequence of a batch."""
-    check(4)
+    check_equals_autograd(4)
 
 
 def test_equals_autograd_odd_filter() -> None:
     """So are they with a 3x3 filter, whose scores lie in the middle of cells."""
-    check(3)
+    check_equals_autograd(3)
 
 
 def test_apply_filter_is_a_convolution_and_its_transpose_is_adjoint() -> None:

@@ -25,7 +25,7 @@ def trained_looking(network: Dimp) -> Dimp:
     return network.eval()
 
 
-def cut_and_compare(network: Dimp, residual: tuple[str, str]) -> None:
+def check_cut(network: Dimp, residual: tuple[str, str]) -> None:
     """Halve a network and compare sequences of a batch, which it was not traced with."""
     graph = ww.trace(network, example_inputs(side=96))
     frozen = {name: axis.frozen for name, axis in graph.axes.items() if axis.frozen}
@@ -55,13 +55,13 @@ def cut_and_compare(network: Dimp, residual: tuple[str, str]) -> None:
 def test_resnet18_is_cut_and_proven() -> None:
     """With both levels of ResNet-18 all axes are free, also those of residual sums."""
     network = trained_looking(dimp18())
-    cut_and_compare(network, ("layer2.1.conv2", "layer3.1.conv2"))
+    check_cut(network, ("layer2.1.conv2", "layer3.1.conv2"))
 
 
 def test_resnet50_is_cut_and_proven() -> None:
     """So they are with ResNet-50, as in DiMP-50."""
     network = trained_looking(dimp50())
-    cut_and_compare(network, ("layer2.3.conv3", "layer3.5.conv3"))
+    check_cut(network, ("layer2.3.conv3", "layer3.5.conv3"))
 
 
 @pytest.mark.parametrize(("build", "giga"), [(dimp18, 4.4), (dimp50, 10.2)])

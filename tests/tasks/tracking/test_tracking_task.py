@@ -89,6 +89,19 @@ def test_a_batch_is_decided_by_its_seed(photographs: Path) -> None:
     assert network.scale.grad is not None
 
 
+def test_a_single_pair_is_enough_to_fit(photographs: Path) -> None:
+    """There are as many examples as pairs, where those are few."""
+    task, network = opened(photographs, pairs=1, batch_size=1), SiameseTracker(TINY)
+    task.check(network)
+    assert len(task.example()[0]) == 1
+
+
+def test_gap_is_that_of_rendered_pairs(photographs: Path) -> None:
+    """Another gap gives other pairs."""
+    near, far = (opened(photographs, gap=gap).batch(0)[0][1] for gap in (1, 20))
+    assert not torch.equal(near, far)
+
+
 def test_training_steps_lower_the_loss(photographs: Path) -> None:
     """Twenty steps on the same pairs."""
     torch.manual_seed(0)

@@ -22,8 +22,6 @@ from widthwise.data.rendering.studio import Still, Studio
 from widthwise.errors import DataError
 from widthwise.files import CACHE_VARIABLE, cache_folder, write_atomically
 
-FARTHEST = 20
-"""Frames that lie between the two of a pair at most."""
 _SEEN = 0.4
 """Share of the target that has to be seen in both frames."""
 _STRETCH = 0.15
@@ -41,6 +39,7 @@ def rendered_pairs(
     settings: RenderSettings,
     *,
     count: int,
+    gap: int,
     seed: int,
     progress: Progress = iter,
 ) -> PairsInMemory:
@@ -53,6 +52,7 @@ def rendered_pairs(
         stills: Photographs.
         settings: Ranges of scenes.
         count: How many.
+        gap: Frames from the first of a pair to the second, at most.
         seed: Decides them completely.
         progress: Shows how far it is.
 
@@ -62,12 +62,12 @@ def rendered_pairs(
     Raises:
         DataError: If the photographs give none.
     """
-    path = _place(stills, settings, count=count, seed=seed)
+    path = _place(stills, settings, count=count, gap=gap, seed=seed)
     kept = _read(path, count)
     if kept is not None:
         return kept
     studio = Studio(stills, settings)
-    drawn = [draw_pair(studio, seed, number) for number in progress(range(count))]
+    drawn = [draw_pair(studio, seed, number, gap=gap) for number in progress(range(count))]
     pairs = PairsInMemory(
         templates=torch.stack([template for template, _ in drawn]),
         searches=torch.stack([search for _, search in drawn]),
@@ -84,13 +84,14 @@ def rendered_pairs(
     return pairs
 
 
-def draw_pair(studio: Studio, seed: int, number: int) -> CropPair:
+def draw_pair(studio: Studio, seed: int, number: int, *, gap: int) -> CropPair:
     """Render one pair.
 
     Args:
         studio: Draws scenes.
         seed: Of all pairs.
         number: Of this one.
+        gap: Frames from the first to the second, at most.
 
     Returns:
         The pair, with at least 40 % of the target to be seen in both.
@@ -101,8 +102,8 @@ def draw_pair(studio: Studio, seed: int, number: int) -> CropPair:
     for attempt in range(_TRIES):
         numbers = derived_seed(seed, number, attempt), 0
         random = np.random.default_rng(numbers)
-        gap = int(random.integers(1, FARTHEST + 1))
-        scene = studio.scene(*numbers, length=gap + 1, steps=(0, gap))
+        later = int(random.integers(1, gap + 1))
+        scene = studio.scene(*numbers, length=later + 1, steps=(0, later))
         first, second = scene.shot(0), scene.shot(1)
         if min(first.visible, second.visible) >= _SEEN:
             stretch = math.exp(random.uniform(-_STRETCH, _STRETCH))
@@ -113,9 +114,18 @@ def draw_pair(studio: Studio, seed: int, number: int) -> CropPair:
     )
 
 
-def _place(stills: Sequence[Still], settings: RenderSettings, *, count: int, seed: int) -> Path:
+def _place(
+    stills: Sequence[Still], settings: RenderSettings, *, count: int, gap: int, seed: int
+) -> Path:
     digest = hashlib.sha256()
-    facts = {**vars(settings), "count": count, "seed": seed, "version": _VERSION, "margin": MARGIN}
+    facts = {
+        **vars(settings),
+        "count": count,
+        "gap": gap,
+        "seed": seed,
+        "version": _VERSION,
+        "margin": MARGIN,
+    }
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for still in stills:
         for tensor in (still.pixels, still.regions):

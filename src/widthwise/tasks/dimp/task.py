@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,6 @@ from widthwise.tasks.following import (
     MEASURES,
     SHOWN,
     ClipNumbers,
-    Followed,
     curves,
     followed,
     pictures,
@@ -210,7 +209,7 @@ class DimpTraining:
         Returns:
             A row per clip, with the AUC on the whole clip.
         """
-        return pictures(self._followed(networks, self.clips[:SHOWN]))
+        return pictures(followed(self, networks, self.clips[:SHOWN]))
 
     def charts(self, networks: Mapping[str, nn.Module]) -> Sequence[Chart]:
         """Draw success over overlap and precision over distance, over all test clips.
@@ -221,7 +220,7 @@ class DimpTraining:
         Returns:
             Both.
         """
-        return curves(self._followed(networks, self.clips), self.benchmark)
+        return curves(followed(self, networks, self.clips), self.benchmark)
 
     def tracker(self, network: nn.Module) -> DimpTracker:
         """Make a tracker of a network; see `widthwise.tasks.following.Follows`."""
@@ -244,12 +243,3 @@ class DimpTraining:
     def benchmark(self) -> Benchmark:
         """By whose rules scores are taken."""
         return BENCHMARKS[self.settings.rules.value]
-
-    def _followed(
-        self, networks: Mapping[str, nn.Module], clips: Sequence[Clip]
-    ) -> dict[str, list[Followed]]:
-        def follow(network: nn.Module) -> Callable[[Clip], Tensor]:
-            module = self.module(network, StageConfig(epochs=1), seed=0, hardware=HardwareConfig())
-            return lambda clip: module.tracked(clip).boxes
-
-        return followed(networks, clips, follow=follow, benchmark=self.benchmark)

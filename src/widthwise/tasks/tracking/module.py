@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -21,7 +21,7 @@ from widthwise.tasks.tracking.pairs import balanced_loss, labels, middle_pair, t
 from widthwise.tracking.boxes import known
 from widthwise.tracking.measures import Benchmark
 from widthwise.tracking.running import Track, run_tracker
-from widthwise.tracking.siamese import Siamese
+from widthwise.tracking.siamese import Scoring, Siamese
 
 
 class TrackingModule(L.LightningModule):
@@ -124,4 +124,4 @@ class TrackingModule(L.LightningModule):
 def siamese_of(network: nn.Module) -> Siamese:
     """Make a tracker of a network, on the device where it is."""
     device = next(network.parameters()).device
-    return Siamese(network, device=device)  # type: ignore[arg-type]
+    return Siamese(cast(Scoring, network), device=device)

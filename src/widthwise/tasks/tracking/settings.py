@@ -59,7 +59,7 @@ class TrackingSettings:
     pairs: int = 2000
     """Pairs of frames per epoch; rendered ones are the same in every epoch."""
     gap: int = 20
-    """Frames between the two of a pair at most."""
+    """Frames from the first of a pair to the second, at most."""
     batch_size: int = 32
     """Pairs per training step, of all processes together."""
     workers: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from widthwise.tasks.following import (
     MEASURES,
     SHOWN,
     ClipNumbers,
-    Followed,
     curves,
     followed,
     pictures,
@@ -76,6 +75,7 @@ class Tracking:
             self._stills("train"),
             settings.render,
             count=settings.pairs,
+            gap=settings.gap,
             seed=_RENDER_SEED,
             progress=_shown,
         )
@@ -110,7 +110,8 @@ class Tracking:
 
     def example(self) -> Inputs:
         """Return a few templates ``[n, 3, 64, 64]`` and search crops ``[n, 3, 128, 128]``."""
-        inputs, _ = training_pair(self.pairs.batch(range(EXAMPLES), seed=0), seed=0)
+        count = min(EXAMPLES, len(self.pairs))
+        inputs, _ = training_pair(self.pairs.batch(range(count), seed=0), seed=0)
         return inputs
 
     def item(self) -> None:
@@ -151,10 +152,10 @@ class Tracking:
             network.train(training)
         shape = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         square = isinstance(shape, list) and len(shape) == 4 and shape[2] == shape[3]
-        if not square or shape[:2] != [EXAMPLES, 1]:
+        if not square or shape[:2] != [len(search), 1]:
             raise ConfigError(
-                f"The network gives {shape} for {EXAMPLES} pairs, expected scores "
-                f"[{EXAMPLES}, 1, n, n].\n{hint}"
+                f"The network gives {shape} for {len(search)} pairs, expected scores "
+                f"[{len(search)}, 1, n, n].\n{hint}"
             )
 
     def batch(self, seed: int) -> tuple[Inputs, Tensor]:
@@ -255,7 +256,7 @@ class Tracking:
         Returns:
             A row per clip, with the AUC on the whole clip.
         """
-        return pictures(self._followed(networks, self.clips[:SHOWN]))
+        return pictures(followed(self, networks, self.clips[:SHOWN]))
 
     def charts(self, networks: Mapping[str, nn.Module]) -> Sequence[Chart]:
         """Draw success over overlap and precision over distance, over all test clips.
@@ -266,21 +267,12 @@ class Tracking:
         Returns:
             Both.
         """
-        return curves(self._followed(networks, self.clips), self.benchmark)
+        return curves(followed(self, networks, self.clips), self.benchmark)
 
     @property
     def benchmark(self) -> Benchmark:
         """By whose rules scores are taken."""
         return BENCHMARKS[self.settings.rules.value]
-
-    def _followed(
-        self, networks: Mapping[str, nn.Module], clips: Sequence[Clip]
-    ) -> dict[str, list[Followed]]:
-        def follow(network: nn.Module) -> Callable[[Clip], Tensor]:
-            module = self.module(network, StageConfig(epochs=1), seed=0, hardware=HardwareConfig())
-            return lambda clip: module.tracked(clip).boxes
-
-        return followed(networks, clips, follow=follow, benchmark=self.benchmark)
 
     def tracker(self, network: nn.Module) -> Siamese:
         """Make a tracker of a network; see `widthwise.tasks.following.Follows`."""

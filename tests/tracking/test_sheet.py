@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from widthwise.tasks.tracking.sheet import COLUMNS, ROWS, SIDE, Sheet
+from widthwise.tracking.sheet import COLUMNS, ROWS, SIDE, Sheet
 
 
 def sheet_of(count: int, size: tuple[int, int] = (6, 8)) -> Sheet:

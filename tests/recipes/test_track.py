@@ -288,3 +288,14 @@ def test_without_av_the_video_is_a_gif(
     assert main(["track", str(run), str(frames), "--box", "20,20,24,24", "--out", str(out)]) == 0
     assert "pip install 'widthwise[video]'" in capsys.readouterr().out
     assert len(list(open_video(out / "tracked.gif"))) == STEPS
+
+
+def test_threads_are_those_of_the_recipe(
+    run: Path, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the search, and another number can be asked for."""
+    used: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    track_video(run, frames, box=BOX, out=tmp_path / "a")
+    track_video(run, frames, box=BOX, out=tmp_path / "b", settings=["--threads", "3"])
+    assert used == [1, 3]

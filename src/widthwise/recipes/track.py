@@ -109,6 +109,9 @@ def track_video(
     place = folder / "tracked" / frames.name if out is None else out
     _check_place(place, video)
 
+    if recipe.threads is not None:
+        # Layers of a tracker are small: more threads than it was trained with mostly wait.
+        torch.set_num_threads(recipe.threads)
     device = torch.device(recipe.hardware.device)
     network = _network(folder, arm, recipe).eval().to(device)
     tracker = task.tracker(network)

@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -90,6 +92,34 @@ def environment(*more: str) -> dict[str, Any]:
         "widthwise": ww.__version__,
         **{name: metadata.version(name) for name in packages},
     }
+
+
+def searched(recipe: str, folder: Path, settings: Sequence[str]) -> Path:
+    """Make a run of a recipe, or go on with it where it was stopped.
+
+    Args:
+        recipe: Its name.
+        folder: Of the run. Nothing is done if it is finished.
+        settings: Options of `widthwise search`, such as ``["--seed", "1"]``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CalledProcessError: If the run fails.
+    """
+    if not (folder / "results.json").is_file():
+        command = [sys.executable, "-m", "widthwise", "search", recipe, "--out", str(folder)]
+        resume = ["--resume"] if (folder / "config.yaml").is_file() else []
+        subprocess.run([*command, *settings, *resume], check=True)
+    return folder
+
+
+def arm_of(folder: Path, stage: str) -> dict[str, Any]:
+    """Return what a finished run says of one of its networks."""
+    facts = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = next(each for each in facts["arms"] if each["arm"] == stage)
+    return found
 
 
 def write(name: str, results: dict[str, Any]) -> Path:

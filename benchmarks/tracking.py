@@ -21,10 +21,7 @@ Writes results/tracking.json.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,7 +32,7 @@ import torch
 from torch import nn
 
 import widthwise as ww
-from harness import write
+from harness import arm_of, searched, write
 from widthwise.data.clip_layouts import open_clips
 from widthwise.data.clips import Clip
 from widthwise.data.rendering.clips import render_clip
@@ -65,20 +62,6 @@ ARMS = {
 CLIPS, LENGTH, CLIP_SEED = 24, 80, 1
 """Rendered clips to judge by: other scenes than those that runs measure after every epoch."""
 ROUNDS = 7
-
-
-def searched(given: argparse.Namespace, recipe: str, seed: int) -> Path:
-    """Make a run, or go on with it; return its folder."""
-    folder = given.runs / f"{recipe}-{seed}"
-    if not (folder / "results.json").is_file():
-        command = [sys.executable, "-m", "widthwise", "search", f"bsds_siamese_{recipe}"]
-        command += ["--out", str(folder), "--seed", str(seed)]
-        command += ["--task.photographs", str(given.photographs)]
-        command += ["--task.regions", str(given.regions)]
-        if (folder / "config.yaml").is_file():
-            command.append("--resume")
-        subprocess.run(command, check=True)
-    return folder
 
 
 def judged(make: Callable[[], Tracker], clips: Sequence[Clip]) -> dict[str, Any]:
@@ -150,8 +133,15 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
+    data = ["--task.photographs", str(given.photographs), "--task.regions", str(given.regions)]
     folders = {
-        (recipe, seed): searched(given, recipe, seed) for seed in given.seeds for recipe in RECIPES
+        (recipe, seed): searched(
+            f"bsds_siamese_{recipe}",
+            given.runs / f"{recipe}-{seed}",
+            ["--seed", str(seed), *data],
+        )
+        for seed in given.seeds
+        for recipe in RECIPES
     }
     torch.set_num_threads(1)
     usual = RenderSettings()
@@ -178,8 +168,7 @@ def main() -> None:
     for name, (recipe, stage) in ARMS.items():
         for seed in given.seeds:
             network = network_of(folders[recipe, seed], stage)
-            facts = json.loads((folders[recipe, seed] / "results.json").read_text())
-            arm = next(each for each in facts["arms"] if each["arm"] == stage)
+            arm = arm_of(folders[recipe, seed], stage)
 
             def make(network: Any = network) -> Tracker:
                 return Siamese(network)

@@ -10,23 +10,25 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from widthwise.cost import Budget, limit
 from widthwise.errors import ConfigError, SearchError
 from widthwise.graph import ChannelGraph
-from widthwise.network.generated import Gated, GateVector
+from widthwise.network.generated import GateVector
 from widthwise.rewrites.drop import droppable
 from widthwise.search.handles.base import Ground
 from widthwise.search.handles.blocks import WithoutBlocks, inside
-from widthwise.search.handles.checks import (
-    learning_rates,
-    require_finite,
-    require_non_negative,
-)
+from widthwise.search.handles.checks import learning_rates, require_non_negative
 from widthwise.search.handles.floors import Floors
-from widthwise.search.handles.site import Site
+from widthwise.search.handles.gated_weights import (
+    GatedWeights,
+    numbers_of,
+    owners_of,
+    read_only_by,
+    readers_of,
+)
 from widthwise.search.limits import Limits
 from widthwise.search.planning import smallest
 from widthwise.search.prox import accelerated_step
@@ -76,9 +78,9 @@ class Gates:
         self.model = model
         self._graph, self._budgets = graph, tuple(budgets)
         self._sparsity, self._momentum = sparsity, momentum
-        owners = _owners(model)
-        readers = _readers(graph, owners) if units else {}
-        self.driven = _read_only_by(graph, readers)
+        owners = owners_of(model)
+        readers = readers_of(graph, owners) if units else {}
+        self.driven = read_only_by(graph, readers)
         self._limits = limits.only(graph, self.driven)
         self._floors = Floors.of(graph, self._limits)
         searched = np.zeros(graph.unit_count, bool)
@@ -86,11 +88,7 @@ class Gates:
             searched[axis.units] = True
         ends = droppable(model, graph.inputs) if blocks else {}
         self._blocks = [path for path, names in ends.items() if owners.keys() >= set(names)]
-        numbers: dict[str, tuple[np.ndarray, int]] = {}
-        for name, dim in readers.items():
-            read = graph.slots[name][dim]
-            if read is not None and searched[read].any():
-                numbers[name] = read, dim
+        numbers = numbers_of(graph, readers, searched)
         for number, path in enumerate(self._blocks, graph.unit_count):
             for name in ends[path]:
                 numbers[name] = np.full(len(model.get_parameter(name)), number), 0
@@ -106,10 +104,7 @@ class Gates:
             graph.unit_count + len(self._blocks), model.get_parameter(next(iter(numbers))).device
         )
         self._free = torch.from_numpy(np.append(searched, np.ones(len(self._blocks), bool)))
-        self._sites = _sites(self._source, numbers, owners)
-        self._own = [model.get_parameter(name) for name in numbers]
-        self._raw: list[Tensor] | None = None
-        self._written: list[Tensor] | None = None
+        self._weights = GatedWeights(self._source, numbers, owners)
         self._without: WithoutBlocks | None = None
 
     @property
@@ -122,34 +117,17 @@ class Gates:
         """Paths of the residual blocks that have a gate."""
         return tuple(self._blocks)
 
-    @torch.no_grad()
     def attach(self) -> None:
         """See `Handle`."""
-        if self._raw is not None:
-            self._store(self._raw)
-        self._raw = self._written = None
-        for site in self._sites:
-            site.attach()
+        self._weights.attach()
 
-    @torch.no_grad()
     def detach(self) -> None:
         """See `Handle`."""
-        for site in self._sites:
-            site.detach()
-        if self._written is not None:
-            # Attached again, gates and weights are two once more.
-            self._raw = [parameter.clone() for parameter in self._own]
-            self._store(self._written)
+        self._weights.detach()
 
-    @torch.no_grad()
     def write(self) -> None:
-        """Compute the gated weights; they are stored when the gates are taken out."""
-        computed = {
-            id(parameter): getattr(site.module, name).clone()
-            for site in self._sites
-            for name, parameter in site.parameters.items()
-        }
-        self._written = [computed[id(parameter)] for parameter in self._own]
+        """See `Handle`."""
+        self._weights.write()
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """The gates, in one vector."""
@@ -205,7 +183,7 @@ class Gates:
         Raises:
             SearchError: If training has diverged.
         """
-        return self._sizes()[: self._graph.unit_count].cpu().double().numpy()
+        return self._weights.sizes()[: self._graph.unit_count].cpu().double().numpy()
 
     def alive(self) -> np.ndarray:
         """Tell which units have a gate that is not zero, floors respected.
@@ -216,7 +194,7 @@ class Gates:
         Raises:
             SearchError: If training has diverged.
         """
-        return self._floors.kept(self._sizes()[: self._graph.unit_count], _NOT_ZERO)
+        return self._floors.kept(self._weights.sizes()[: self._graph.unit_count], _NOT_ZERO)
 
     def better_ground(self, ground: Ground, kept: np.ndarray | None) -> Ground | None:
         """Drop the blocks whose gates are zero, and as many more as the budgets ask for.
@@ -239,7 +217,7 @@ class Gates:
 
     def _to_drop(self, *, at_any_cost: bool) -> tuple[str, ...]:
         """Return the blocks without a gate left; where that is too little, the next ones too."""
-        sizes = self._sizes()[self._graph.unit_count :].tolist()
+        sizes = self._weights.sizes()[self._graph.unit_count :].tolist()
         ordered = sorted(zip(sizes, range(len(sizes)), self._blocks, strict=True))
         count = sum(size == 0 for size in sizes)
         least = smallest(self._graph, self._limits)
@@ -253,61 +231,3 @@ class Gates:
 
     def _fits(self, mask: np.ndarray) -> bool:
         return all(b.cost(self._graph, mask) <= limit(b, self._graph) for b in self._budgets)
-
-    def _sizes(self) -> Tensor:
-        gates = self._source.gates.detach()
-        require_finite(gates, "gates")
-        require_finite(
-            torch.stack([weight.detach().sum() for weight in self._own]), "gated weights"
-        )
-        return gates.abs()
-
-    def _store(self, values: Sequence[Tensor]) -> None:
-        for parameter, each in zip(self._own, values, strict=True):
-            parameter.copy_(each)
-
-
-def _owners(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
-    """Return where each trained parameter is, by name; without those that two modules share."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    places: dict[str, list[tuple[nn.Module, str]]] = {}
-    for module in model.modules():
-        for key, parameter in module._parameters.items():
-            if parameter is not None and parameter.requires_grad:
-                places.setdefault(names[id(parameter)], []).append((module, key))
-    return {name: found[0] for name, found in places.items() if len(found) == 1}
-
-
-def _readers(graph: ChannelGraph, owners: dict[str, tuple[nn.Module, str]]) -> dict[str, int]:
-    """Return the weights that read units, each with the dim along which it does."""
-    return {
-        name: dims[0]
-        for name, dims in graph.consumers.items()
-        if name in owners and len(dims) == 1 and graph.slots[name][dims[0]] is not None
-    }
-
-
-def _read_only_by(graph: ChannelGraph, readers: dict[str, int]) -> np.ndarray:
-    """Tell which units these weights read and no other ones, bool, shape ``[u]``."""
-    by, otherwise = (np.zeros(graph.unit_count, bool) for _ in range(2))
-    for name, dims in graph.consumers.items():
-        for dim in dims:
-            units = graph.slots[name][dim]
-            if units is not None:
-                (by if readers.get(name) == dim else otherwise)[units] = True
-    return by & ~otherwise
-
-
-def _sites(
-    source: GateVector,
-    numbers: dict[str, tuple[np.ndarray, int]],
-    owners: dict[str, tuple[nn.Module, str]],
-) -> list[Site]:
-    """Gate these tensors, module by module; the first one holds the source."""
-    by_module: dict[nn.Module, dict[str, nn.Module]] = {}
-    for name, (gates, dim) in numbers.items():
-        module, key = owners[name]
-        device = module.get_parameter(key).device
-        gated = Gated(source, torch.from_numpy(gates).to(device), dim, owns=not by_module)
-        by_module.setdefault(module, {})[key] = gated
-    return [Site(module, gated) for module, gated in by_module.items()]

@@ -6,6 +6,7 @@ from typing import Any
 
 from widthwise.methods.base import Bench, Found, Method
 from widthwise.methods.dhp import DhpSettings, dhp
+from widthwise.methods.fade import FadeSettings, fade
 from widthwise.methods.growing_reg import GrowingRegSettings, growing_reg
 from widthwise.methods.hinge import HingeSettings, hinge
 from widthwise.methods.keep import KeepSettings
@@ -19,6 +20,7 @@ from widthwise.methods.sss import SssSettings, sss
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
     {
         "dhp": DhpSettings,
+        "fade": FadeSettings,
         "growing_reg": GrowingRegSettings,
         "hinge": HingeSettings,
         "keep": KeepSettings,
@@ -36,6 +38,7 @@ __all__ = [
     "METHODS",
     "Bench",
     "DhpSettings",
+    "FadeSettings",
     "Found",
     "GrowingRegSettings",
     "HingeSettings",
@@ -48,6 +51,7 @@ __all__ = [
     "SlimmingSettings",
     "SssSettings",
     "dhp",
+    "fade",
     "growing_reg",
     "hinge",
     "lw_dna",

@@ -58,12 +58,12 @@ class GateVector(nn.Module):
         self.gates = nn.Parameter(torch.ones(count, device=device))
         # Beside the parameter, so that a checkpoint of the network holds them too.
         self.register_buffer("held", torch.ones(count, device=device))
-        self.register_buffer("velocity", torch.zeros(count, device=device))
+        self.register_buffer("moment", torch.zeros(count, device=device))
 
     held: Tensor
     """Their values before the step of the optimizer."""
-    velocity: Tensor
-    """Their momentum."""
+    moment: Tensor
+    """What their past leaves: a velocity, or a mean of squared gradients."""
 
 
 class Gated(nn.Module):

@@ -110,19 +110,35 @@ def select(
     return met_as_measured(
         graph,
         budgets,
-        lambda each: _lowest_first(graph, scores, each, limits, full),
+        lambda each: lowest_first(graph, scores, each, limits, full),
         full=full,
     )
 
 
-def _lowest_first(
+def lowest_first(
     graph: ChannelGraph,
     scores: np.ndarray,
     budgets: Sequence[Budget],
     limits: Limits,
-    full: ChannelGraph | None,
+    full: ChannelGraph | None = None,
 ) -> np.ndarray:
-    """Remove what scores lowest until costs are met, then put back what fits."""
+    """Remove what scores lowest until costs are met, then put back what fits.
+
+    What `select` does, with times as they are predicted.
+
+    Args:
+        graph: The network.
+        scores: One finite number per unit, shape ``[units]``; low goes first.
+        budgets: All of them are met.
+        limits: Floors, alignment and choice of axes.
+        full: The user's own network; see `select`.
+
+    Returns:
+        Which units stay. Shape ``[units]``, bool.
+
+    Raises:
+        BudgetError: If that cannot be done.
+    """
     bounds = [limit(budget, graph, full=full) for budget in budgets]
 
     def fits(mask: np.ndarray) -> bool:

@@ -164,14 +164,14 @@ class Gates:
         gates, velocity = accelerated_step(
             source.held,
             gradient,
-            source.velocity,
+            source.moment,
             rate=rates[source.gates],
             penalty=self._sparsity * pressed.to(gradient.dtype),
             momentum=self._momentum,
         )
         moves = self._free & torch.isfinite(gradient).all()
         source.held.copy_(torch.where(moves, gates, source.held))
-        source.velocity.copy_(torch.where(moves, velocity, source.velocity))
+        source.moment.copy_(torch.where(moves, velocity, source.moment))
         source.gates.copy_(source.held)
 
     def importance(self) -> np.ndarray:

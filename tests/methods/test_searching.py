@@ -25,12 +25,16 @@ from widthwise.models import resolve
 HALF = ww.Macs(0.5)
 SEARCHES: dict[str, Callable[..., ww.methods.Search]] = {
     "dhp": partial(ww.methods.dhp, sparsity=0.5, prune_threshold=0.05, min_width=1),
+    "fade": partial(ww.methods.fade, steps=30),
     "growing_reg": partial(ww.methods.growing_reg, growth=0.2, grow_every=1, ceiling=20.0),
     "hinge": partial(ww.methods.hinge, sparsity=2.0, threshold=0.05, round_to=1),
     "slimming": partial(ww.methods.slimming, sparsity=0.3),
     "sss": partial(ww.methods.sss, sparsity=0.1),
 }
 """Every method that trains, under so much pressure that a few steps show."""
+
+REQUIRED: dict[str, dict[str, Any]] = {"fade": {"steps": 30}}
+"""Settings that have no default."""
 
 each_method = pytest.mark.parametrize("name", SEARCHES)
 
@@ -438,10 +442,12 @@ def test_an_optimizer_of_something_else_is_an_error(name: str) -> None:
 def test_numbers_out_of_range_are_named(name: str) -> None:
     """Every number of the settings is checked, and the error says its keyword."""
     numbers = {
-        field: value for field, value in vars(METHODS[name]()).items()
+        field: value
+        for field, value in vars(METHODS[name](**REQUIRED.get(name, {}))).items()
         if type(value) in (int, float) and field != "embedding_dim"
     }  # fmt: skip
     assert {"stop_limit", "check_every"} < set(numbers)
     for field in numbers:
         with pytest.raises(ConfigError, match=f"`{field}`"):
-            getattr(ww.methods, name)(Net(), IMAGE, budget=HALF, **{field: -1})
+            options = {**REQUIRED.get(name, {}), field: -1}
+            getattr(ww.methods, name)(Net(), IMAGE, budget=HALF, **options)

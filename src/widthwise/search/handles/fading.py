@@ -105,6 +105,7 @@ class Fading:
         self._reviews = set(np.linspace(first, last, _REVIEWS).round().astype(int).tolist())
         self._done = 0
         self._kept: np.ndarray | None = None
+        self._costs = self._costs_at(graph.everything)
 
     @property
     def gates(self) -> nn.Parameter:
@@ -125,9 +126,7 @@ class Fading:
         self._weights.detach()
 
     def write(self) -> None:
-        """See `Handle`; choose the units now, if they are not yet."""
-        if self._kept is None:
-            self._choose()
+        """See `Handle`."""
         self._weights.write()
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -171,13 +170,13 @@ class Fading:
         """Score units that are to stay above all others, and these by what is left of them.
 
         Returns:
-            Float64, shape ``[u]``.
+            Float64, shape ``[u]``; before they are chosen, what they would be chosen by.
 
         Raises:
             SearchError: If training has diverged.
         """
         gates = self._weights.sizes().clamp(max=1).cpu().double().numpy()
-        worth = self._worth()
+        worth = self.worth()
         worth /= max(worth.max(), 1e-300)
         if self._kept is None:
             return worth
@@ -197,32 +196,43 @@ class Fading:
             self._graph.everything | open_gates if self._kept is None else self._kept | open_gates
         )
 
+    def worth(self) -> np.ndarray:
+        """Estimate what the loss would rise by without each unit, over what the cost would fall by.
+
+        Returns:
+            Float64, shape ``[u]``; 0 where nothing may be removed, and before the first step.
+        """
+        damage = self._weights.source.moment.cpu().double().numpy().copy()
+        for axis in self._limits.axes(self._graph):
+            # The fewer units are left, the less the others make up for one: as if the loss fell
+            # with one over the width.
+            alone = damage[axis.units]
+            left = np.empty(axis.width)
+            left[np.argsort(-alone, kind="stable")] = np.arange(1, axis.width + 1)
+            damage[axis.units] = alone * np.square(axis.width / left)
+        costs = self._costs
+        return np.divide(damage, costs, out=np.zeros_like(damage), where=costs > 0)
+
     def better_ground(self, ground: Ground, kept: np.ndarray | None) -> None:
         """See `Handle`: the network that was traced is the one to cut."""
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Remembering`: the number of steps, and which units are to stay."""
+        """See `Remembering`: the number of steps, which units are to stay, and what they cost."""
         kept = None if self._kept is None else torch.from_numpy(self._kept)
-        return {"done": self._done, "kept": kept}
+        return {"done": self._done, "kept": kept, "costs": torch.from_numpy(self._costs)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from such a state."""
         self._done = int(state["done"])
         self._kept = None if state["kept"] is None else state["kept"].numpy()
+        self._costs = state["costs"].numpy()
 
     def _choose(self) -> None:
-        self._kept = lowest_first(self._graph, self._worth(), self._budgets, self._limits)
+        # What a unit costs depends on the plan that it helps to choose: costs of a plan and of the
+        # one before are averaged, or two plans could take turns.
+        for _ in range(2):
+            self._kept = lowest_first(self._graph, self.worth(), self._budgets, self._limits)
+            self._costs = (self._costs + self._costs_at(self._kept)) / 2
 
-    def _worth(self) -> np.ndarray:
-        """What the loss would rise by without each unit, over what the cost would fall by."""
-        damage = self._weights.source.moment.cpu().double().numpy().copy()
-        for axis in self._limits.axes(self._graph):
-            # The fewer units are left, the less the others make up for one: as if the loss fell
-            # with one over the width.
-            here = damage[axis.units]
-            left = np.empty(axis.width)
-            left[np.argsort(-here, kind="stable")] = np.arange(1, axis.width + 1)
-            damage[axis.units] = here * np.square(axis.width / left)
-        here = self._graph.everything if self._kept is None else self._kept
-        cost = marginal_costs(self._graph, here, self._budgets, self._limits)
-        return np.divide(damage, cost, out=np.zeros_like(damage), where=cost > 0)
+    def _costs_at(self, kept: np.ndarray) -> np.ndarray:
+        return marginal_costs(self._graph, kept, self._budgets, self._limits)

@@ -35,7 +35,9 @@ def run(folder: Path, recipe: str, *options: str) -> dict[str, ArmResult]:
     return {arm.arm: arm for arm in results.arms}
 
 
-@pytest.mark.parametrize("recipe", ["digits_slimming", "digits_sss", "digits_growing_reg"])
+@pytest.mark.parametrize(
+    "recipe", ["digits_slimming", "digits_sss", "digits_growing_reg", "digits_fade"]
+)
 def test_a_recipe_ends_within_its_budget(recipe: str, tmp_path: Path) -> None:
     """Found, uniform and fresh arms at equal epochs and costs; the folder loads and is judged."""
     arms = run(tmp_path / "run", recipe)

@@ -5,8 +5,8 @@
 The folder of data has `train/BSDS400`, `denoising/BSD68`, `denoising/Set12` and, below
 `super_resolution`, Set5, Set14 and B100, each with `x4/HR` and `x4/LR`. Runs of the recipes
 `bsds_dncnn_*` and `bsds_edsr_*` go on where they were stopped. Nothing is chosen on a test set:
-what is measured is the network of the last epoch, by the protocol of the papers, in the numbers that
-it was trained in.
+what is measured is the network of the last epoch, by the protocol of the papers, in the numbers it
+was trained in.
 
 Milliseconds are those of one image, in float32 on one thread, of the networks of the first seed in
 turns; medians.
@@ -40,8 +40,8 @@ ROUNDS = 9
 class Subject:
     """A network, and what it is tested on."""
 
-    recipe: str
-    """Start of the names of its recipes."""
+    network: str
+    """Its name, in those of its recipes and runs."""
     watched: str
     """What runs measure after every epoch."""
     sets: dict[str, str]
@@ -52,13 +52,13 @@ class Subject:
 
 SUBJECTS = {
     "denoising": Subject(
-        recipe="bsds_dncnn",
+        network="dncnn",
         watched="Set12",
         sets={"BSD68": "denoising/BSD68", "Set12": "denoising/Set12"},
         image=(1, 1, 256, 256),
     ),
     "super-resolution": Subject(
-        recipe="bsds_edsr",
+        network="edsr",
         watched="Set5",
         sets={name: f"super_resolution/{name}/x4" for name in ("Set5", "Set14", "B100")},
         image=(1, 3, 64, 64),
@@ -75,6 +75,7 @@ def networks() -> dict[str, tuple[str, str]]:
         found[f"DHP {percent} %, fresh weights"] = (run, "scratch")
         found[f"uniform {percent} %"] = (run, "uniform")
     found["LW-DNA 60 %"] = ("lw_dna", "found")
+    found["fade 40 %"] = ("fade40", "found")
     return found
 
 
@@ -83,14 +84,14 @@ def run_of(subject: Subject, run: str, seed: int, given: argparse.Namespace) -> 
     data = given.data
     settings = ["--seed", str(seed), "--task.train_folder", str(data / "train" / "BSDS400")]
     settings += ["--task.test_folder", str(data / subject.sets[subject.watched])]
-    recipe = f"{subject.recipe}_lw_dna"
+    recipe = f"bsds_{subject.network}_{run}"
     if run.startswith("dhp"):
-        recipe = f"{subject.recipe}_dhp40"
+        recipe = f"bsds_{subject.network}_dhp40"
         settings += ["--budget.macs", f"0.{run.removeprefix('dhp')}"]
-        if run != "dhp40":
-            # The full network is the same for every budget.
-            settings += ["--arms", "[uniform,scratch]"]
-    return searched(recipe, given.runs / f"{subject.recipe}-{run}-{seed}", settings)
+    if run != "dhp40":
+        # The full network is the same for every budget, and uniform widths for every method.
+        settings += ["--arms", "[uniform,scratch]" if run.startswith("dhp") else "[]"]
+    return searched(recipe, given.runs / f"{subject.network}-{run}-{seed}", settings)
 
 
 def judged(folder: Path, stage: str, place: Path) -> dict[str, float]:

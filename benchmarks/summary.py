@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import image_restoration_table
 import tracking_table
 from reach_page import PEERS, is_smaller, rows_of
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+RESTORATION = HERE.parent / "docs" / "restoration.md"
 TRACKING = HERE.parent / "docs" / "tracking.md"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 HEALING = "<!-- made by benchmarks/summary.py from healing -->"
@@ -258,6 +260,15 @@ def main() -> None:
     for name in COMPARISONS:
         tables[f"<!-- made by benchmarks/summary.py from {name} -->"] = compare_table(name)
     _replace(README, tables)
+    _replace(
+        RESTORATION,
+        {
+            f"<!-- made by benchmarks/summary.py from image_restoration, {task} -->": (
+                image_restoration_table.table(task)
+            )
+            for task in image_restoration_table.PUBLISHED
+        },
+    )
     _replace(
         TRACKING,
         {

@@ -20,8 +20,8 @@ PUBLISHED = {
         "LW-DNA 60 %": {"Set5": 0.03, "Set14": 0.06, "B100": 0.04},
     },
 }
-"""PSNR minus that of the full network: DHP, Tables 2 (EDSR, 8 blocks of 128 features) and 3; LW-DNA,
-Table 3, at 61 % of the MACs."""
+"""PSNR minus that of the full network: DHP, Tables 2 (EDSR, 8 blocks of 128 features) and 3;
+LW-DNA, Table 3, at 61 % of the MACs."""
 
 
 def table(task: str) -> str:

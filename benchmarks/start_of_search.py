@@ -6,8 +6,8 @@ DHP's generated weights beside the network's own: standard deviation by layer an
 the published start and for ours. Then 60 steps of SGD at several rates, on crops of the
 photographs that come with scikit-image, of the plain network and of both starts.
 
-And steps of Adam on the DnCNN that was published, which has normalisations: of the plain network, and
-of searches with embeddings of two lengths. Writes results/start_of_search.json.
+And steps of Adam on the DnCNN that was published, which has normalisations: of the plain network,
+and of searches with embeddings of two lengths. Writes results/start_of_search.json.
 """
 
 from __future__ import annotations

@@ -40,6 +40,11 @@ class Bench(Protocol):
         """
         ...
 
+    @property
+    def steps(self) -> int:
+        """Steps of the optimizer in all epochs of `train`."""
+        ...
+
     def train(
         self, network: nn.Module, attach: Callable[[nn.Module], Search]
     ) -> tuple[Search, Optimizer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from torch import nn
@@ -24,8 +24,8 @@ class FadeSettings:
 
     name: Literal["fade"] = "fade"
     """Name of the method."""
-    steps: int
-    """Steps of training in which the budget is reached."""
+    steps: int | None = None
+    """Steps of training in which the budget is reached; all of the search, if not given."""
     warm_up: float = 0.3
     """Share of these steps before it is first chosen what goes."""
     memory: float = 0.99
@@ -49,6 +49,7 @@ class FadeSettings:
         seed: int | None,
     ) -> Fading:
         """Make the gates; see `Searching`."""
+        assert self.steps is not None
         return Fading(
             graph,
             model,
@@ -61,7 +62,8 @@ class FadeSettings:
 
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
         """Search while the network trains, then cut; see `Method`."""
-        return decided(self, bench, budget=budget, limits=limits)
+        steps = bench.steps if self.steps is None else self.steps
+        return decided(replace(self, steps=steps), bench, budget=budget, limits=limits)
 
 
 def fade(

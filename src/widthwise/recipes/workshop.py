@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -158,6 +158,13 @@ class SearchBench:
     def batch(self, number: int = 0) -> tuple[Any, Any]:
         """Return a training batch; the same one for a number at every call."""
         return self._workshop.task.batch(self._workshop.recipe.seed + number)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimizer in all epochs of the search."""
+        recipe = self._workshop.recipe
+        assert recipe.search is not None
+        return recipe.search.epochs * len(cast(Sized, self._workshop.task.train(recipe.seed)))
 
     def train(
         self, network: nn.Module, attach: Callable[[nn.Module], Search]

@@ -1,11 +1,14 @@
 """What a search step costs beside a plain training step, measured side by side.
 
-Two copies of one network take turns, one plain, one with DHP attached, so that whatever else the
-machine does falls on both. A step is forward, backward, optimizer and, for the search, its prox.
+Two copies of one network take turns, one plain, one with a search attached, so that whatever else
+the machine does falls on both. A step is forward, backward, optimizer and, for the search, its own
+step.
 
-    python benchmarks/search_step.py [--steps 30] [--networks resnet20 resnet18] [--device cuda]
+    python benchmarks/search_step.py [--steps 30] [--networks resnet20 resnet18] [--method fade]
+        [--device cuda]
 
-Writes results/search_step.json, on another device than the CPU results/search_step_DEVICE.json.
+Writes results/search_step.json; with another method than DHP results/search_step_METHOD.json, and
+on another device than the CPU results/search_step_DEVICE.json.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,12 +28,19 @@ from torch.nn import functional
 
 import widthwise as ww
 from harness import spread, write
-from widthwise.methods import dhp
+from widthwise.methods import dhp, fade
 from widthwise.models.dncnn import DnCNN
 from widthwise.models.resnet_cifar import ResNetCifar
 
 SEED = 0
 BATCH = 128
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "dhp": dhp,
+    # Units are chosen at the first step, so that gates are on the move.
+    "fade": partial(fade, steps=100_000, warm_up=0.0),
+}
+"""What is attached."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "float32": {},
@@ -149,14 +160,16 @@ def ratio(plain: dict[str, Any], search: dict[str, Any]) -> float:
     return round(search["median_s"] / plain["median_s"], 3)
 
 
-def compared(trained: Trained, setting: dict[str, Any], *, device: str, steps: int) -> Any:
+def compared(
+    trained: Trained, setting: dict[str, Any], *, method: str, device: str, steps: int
+) -> Any:
     """Measure one network in one setting."""
     torch.manual_seed(SEED)
     layout = setting.get("memory_format", torch.contiguous_format)
     plain = trained.build().to(device, memory_format=layout)
     searched = copy.deepcopy(plain)
     example = torch.zeros(1, *trained.shape, device=device)
-    search = dhp(searched, example, budget=ww.Macs(0.5))
+    search = METHODS[method](searched, example, budget=ww.Macs(0.5))
     plain_step, plain_parts = stepper(plain, None, trained=trained, device=device, **setting)
     search_step, search_parts = stepper(searched, search, trained=trained, device=device, **setting)
     both = {"plain step": plain_step, "search step": search_step}
@@ -185,12 +198,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="measured steps of each kind")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["resnet20"])
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--method", choices=METHODS, default="dhp")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
-    suffix = "" if asked.device == "cpu" else f"_{asked.device}"
+    suffix = "" if asked.method == "dhp" else f"_{asked.method}"
+    suffix += "" if asked.device == "cpu" else f"_{asked.device}"
 
     results: dict[str, Any] = {
-        "what": f"DHP beside plain training, SGD with momentum and weight decay, seed {SEED}",
+        "what": f"{asked.method} beside plain training, SGD with momentum and weight decay, "
+        f"seed {SEED}",
         "device": torch.cuda.get_device_name() if asked.device == "cuda" else asked.device,
         "networks": {},
     }
@@ -201,7 +217,11 @@ def main() -> None:
         results["networks"][name] = rows
         for setting in asked.settings:
             rows[setting] = compared(
-                trained, SETTINGS[setting], device=asked.device, steps=asked.steps
+                trained,
+                SETTINGS[setting],
+                method=asked.method,
+                device=asked.device,
+                steps=asked.steps,
             )
             found = {key: value for key, value in rows[setting].items() if "/" in key}
             print(rows["what"], "|", setting, "|", found, flush=True)

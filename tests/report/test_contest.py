@@ -30,7 +30,7 @@ from widthwise.report.theme import house_style
 
 UNIFORM = (0.900, 0.904, 0.902, 0.898)
 DHP = (0.890, 0.893, 0.888, 0.891)
-HINGE = (0.901, 0.899, 0.905, 0.900)
+Hinge = (0.901, 0.899, 0.905, 0.900)
 
 
 def run(
@@ -61,7 +61,7 @@ def runs(tmp_path: Path) -> list[Path]:
     """Four seeds of two methods; uniform widths were trained beside one of them."""
     return [
         *(run(tmp_path, "dhp", n, DHP[n], uniform=UNIFORM[n]) for n in range(4)),
-        *(run(tmp_path, "hinge", n, HINGE[n]) for n in range(4)),
+        *(run(tmp_path, "hinge", n, Hinge[n]) for n in range(4)),
     ]
 
 
@@ -78,7 +78,7 @@ def test_all_are_compared_with_one(runs: list[Path]) -> None:
     assert level.budget == "50% of the MACs"
     assert [each.title for each in level.contenders] == [
         "Full network",
-        "HINGE",
+        "Hinge",
         "Uniform widths",
         "DHP",
     ]
@@ -88,7 +88,7 @@ def test_all_are_compared_with_one(runs: list[Path]) -> None:
     assert (dhp.low, dhp.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
     assert row(found, "Uniform widths").minus_reference is None
     assert dhp.told_apart
-    assert not row(found, "HINGE").minus_reference.told_apart
+    assert not row(found, "Hinge").minus_reference.told_apart
 
 
 def test_one_network_of_two_runs_counts_once_per_seed(runs: list[Path], tmp_path: Path) -> None:
@@ -142,13 +142,13 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
 
 def test_what_could_have_been_seen_is_said(tmp_path: Path) -> None:
     """Where nothing is told apart, the widest interval is named."""
-    runs = [run(tmp_path, "hinge", n, HINGE[n], uniform=UNIFORM[n]) for n in range(4)]
+    runs = [run(tmp_path, "hinge", n, Hinge[n], uniform=UNIFORM[n]) for n in range(4)]
     for path in runs:
         results = json.loads((path / "results.json").read_text())
         results["arms"] = [arm for arm in results["arms"] if arm["arm"] != "full"]
         (path / "results.json").write_text(json.dumps(results))
     found = contest(runs, against="uniform")
-    minus = row(found, "HINGE").minus_reference
+    minus = row(found, "Hinge").minus_reference
     half = 100 * (minus.high - minus.low) / 2
     assert f"differences of less than {half:.1f} points" in verdict(found, found.levels[0])
 

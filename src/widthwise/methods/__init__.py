@@ -34,6 +34,23 @@ METHODS: Mapping[str, type[Any]] = MappingProxyType(
 )
 """The settings of every method, by the name that recipes choose it by."""
 
+
+def method_title(name: str) -> str:
+    """Say what people call a method.
+
+    Args:
+        name: Its name in recipes; one that is unknown here, such as of a later version, stays.
+
+    Returns:
+        Its title.
+
+    Example:
+        >>> method_title("lw_dna")
+        'LW-DNA'
+    """
+    return str(METHODS[name].title) if name in METHODS else name
+
+
 __all__ = [
     "METHODS",
     "Bench",
@@ -55,6 +72,7 @@ __all__ = [
     "growing_reg",
     "hinge",
     "lw_dna",
+    "method_title",
     "random_search",
     "slimming",
     "sss",

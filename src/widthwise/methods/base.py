@@ -77,6 +77,8 @@ class Method(Protocol):
 
     name: str
     """Key in `METHODS`, and of the recipes that choose it."""
+    title: ClassVar[str]
+    """What people call it."""
     trains: ClassVar[bool]
     """Whether it trains while it decides: its recipes then have a `search` stage."""
     inherits: ClassVar[bool]

@@ -46,6 +46,7 @@ class DhpSettings:
     embedding_dim: int = 8
     """Length of the embedding of a pair of units."""
 
+    title: ClassVar[str] = "DHP"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

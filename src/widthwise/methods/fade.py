@@ -35,6 +35,7 @@ class FadeSettings:
     check_every: int = 10
     """Steps between two comparisons of the cost with the budget."""
 
+    title: ClassVar[str] = "Fade"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

@@ -41,6 +41,7 @@ class GrowingRegSettings:
     check_every: int = 100
     """Steps between two comparisons of the cost with the budget."""
 
+    title: ClassVar[str] = "Growing regularisation"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

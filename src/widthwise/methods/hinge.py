@@ -85,6 +85,7 @@ class HingeSettings:
     layers: tuple[str, ...] | None = None
     """Paths or globs of convolutions to attach matrices to; all ordinary ones by default."""
 
+    title: ClassVar[str] = "Hinge"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

@@ -24,6 +24,7 @@ class KeepSettings:
     name: Literal["keep"] = "keep"
     """Name of the method."""
 
+    title: ClassVar[str] = "As built"
     trains: ClassVar[bool] = False
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

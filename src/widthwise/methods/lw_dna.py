@@ -44,6 +44,7 @@ class LwDnaSettings:
     embedding_dim: int = 8
     """Length of the embedding of a pair of units in the hypernetwork: memory grows with it."""
 
+    title: ClassVar[str] = "LW-DNA"
     trains: ClassVar[bool] = False
     inherits: ClassVar[bool] = False
 

@@ -59,6 +59,7 @@ class OneShotSettings:
     criterion: Criterion = Criterion.l1
     """What tells units apart."""
 
+    title: ClassVar[str] = "One shot"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

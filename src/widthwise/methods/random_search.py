@@ -47,6 +47,7 @@ class RandomSearchSettings:
     batches: int = 8
     """Training batches that candidates are judged on; half of them for batch normalisations."""
 
+    title: ClassVar[str] = "Random search"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

@@ -30,6 +30,7 @@ class RewriteSettings:
     """What is done to the network, in order: the name of each rewrite and its values, as in a plan
     file, such as `{name: filter_basis, layers: ["body.*.conv?"], depth: 64, count: 14}`."""
 
+    title: ClassVar[str] = "Rewrite"
     trains: ClassVar[bool] = False
     inherits: ClassVar[bool] = True
 

@@ -34,6 +34,7 @@ class SlimmingSettings:
     check_every: int = 100
     """Steps between two comparisons of the cost with the budget."""
 
+    title: ClassVar[str] = "Slimming"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

@@ -37,6 +37,7 @@ class SssSettings:
     check_every: int = 100
     """Steps between two comparisons of the cost with the budget."""
 
+    title: ClassVar[str] = "SSS"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()

@@ -18,6 +18,7 @@ from scipy import stats
 
 from widthwise.errors import RunError
 from widthwise.measures import Measure
+from widthwise.methods import method_title
 from widthwise.report.comparison import Spread, finished
 from widthwise.report.records import RunRecord
 from widthwise.runs.differences import differences
@@ -222,7 +223,7 @@ def _titles(records: Sequence[RunRecord]) -> dict[int, str]:
         ]
         keys = dict.fromkeys(found.key for other in others for found in differences(method, other))
         told = [f"{key} {method.get(key)}" for key in list(keys)[:_SETTINGS_SHOWN]]
-        name = str(method["name"]).upper().replace("_", "-")
+        name = method_title(method["name"])
         titles[id(record)] = f"{name} ({', '.join(told)})" if told else name
     return titles
 

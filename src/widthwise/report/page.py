@@ -10,6 +10,7 @@ from importlib import resources
 
 import yaml
 
+from widthwise.methods import method_title
 from widthwise.report.figures import measure_title
 from widthwise.report.records import Picture, RunRecord
 from widthwise.report.theme import arm_variable, variables
@@ -75,8 +76,8 @@ Every measure is that of the last epoch, never of the best. {escape(teaching(rec
 
 def _header(record: RunRecord) -> str:
     config = record.config
-    method, model = config["method"]["name"].upper().replace("_", "-"), config["model"]["name"]
-    what = f"{method} search, {model} on {data_of(config)}"
+    method, model = method_title(config["method"]["name"]), config["model"]["name"]
+    what = f"{method}, {model} on {data_of(config)}"
     return f"""<p class="kicker"><code>{escape(name_of(record))}</code> {escape(what)}</p>
 <h1>{escape(headline(record.results))}</h1>
 <p class="lead">{escape(lead(record.results))}</p>
@@ -241,7 +242,7 @@ def _search_sentence(record: RunRecord) -> str:
     assert before is not None
     where = "Lines: a cut at that moment. Dots: the network that was found."
     if before.reached:
-        return f"{where} The budget was reached in epoch {before.epochs}, and met by bisection."
+        return f"{where} The budget was reached in epoch {before.epochs}, and the cut meets it."
     return (
         f"{where} The search ended after {before.epochs} epochs, before it had reached the budget; "
         "the least important units were cut until it was met."

@@ -1,6 +1,7 @@
 """Narrow denoisers and super-resolution networks: found, trained, and measured on published sets.
 
     python benchmarks/image_restoration.py --data DIR --runs DIR [--seeds 0 1]
+        [--tasks denoising]
 
 The folder of data has `train/BSDS400`, `denoising/BSD68`, `denoising/Set12` and, below
 `super_resolution`, Set5, Set14 and B100, each with `x4/HR` and `x4/LR`. Runs of the recipes
@@ -11,7 +12,7 @@ was trained in.
 Milliseconds are those of one image, in float32 on one thread, of the networks of the first seed in
 turns; medians.
 
-Writes results/image_restoration.json.
+Writes results/image_restoration_TASK.json.
 """
 
 from __future__ import annotations
@@ -169,13 +170,12 @@ def main() -> None:
     for name in ("data", "runs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--tasks", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    results = {
-        name: measure(subject, given, lambda line: print(line, flush=True))
-        for name, subject in SUBJECTS.items()
-    }
-    print(write("image_restoration", results))
+    for name in given.tasks:
+        results = measure(SUBJECTS[name], given, lambda line: print(line, flush=True))
+        print(write(f"image_restoration_{name.replace('-', '_')}", results))
 
 
 if __name__ == "__main__":

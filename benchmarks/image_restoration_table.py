@@ -1,4 +1,4 @@
-"""Tables of docs/restoration.md out of results/image_restoration.json; `summary.py` writes them."""
+"""Tables of docs/restoration.md out of results/image_restoration_*.json; `summary.py` writes them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ LW-DNA, Table 3, at 61 % of the MACs."""
 
 def table(task: str) -> str:
     """Return what the networks of one task reach, and how far that is from the full one."""
-    content = json.loads((HERE / "results" / "image_restoration.json").read_text(encoding="utf-8"))
-    results, where = content["results"][task], content["environment"]
+    file = HERE / "results" / f"image_restoration_{task.replace('-', '_')}.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    results, where = content["results"], content["environment"]
     sets = list(results["given"])
     lines = [
         f"| network | MACs | {' | '.join(sets)} | minus full | published | ms |",

@@ -9,24 +9,18 @@ The folder of data has `train/BSDS400`, `denoising/BSD68`, `denoising/Set12` and
 what is measured is the network of the last epoch, by the protocol of the papers, in the numbers it
 was trained in.
 
-Milliseconds are those of one image, in float32 on one thread, of the networks of the first seed in
-turns; medians.
-
 Writes results/image_restoration_TASK.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from harness import arm_of, searched, write
 from widthwise.models import resolve
@@ -34,7 +28,6 @@ from widthwise.recipes.evaluate import finished_recipe
 
 BUDGETS = (60, 40, 20)
 """Percent of the MACs."""
-ROUNDS = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +40,6 @@ class Subject:
     """What runs measure after every epoch."""
     sets: dict[str, str]
     """Name of a test set -> its folder in the data."""
-    image: tuple[int, ...]
-    """Shape of an image to time it with."""
 
 
 SUBJECTS = {
@@ -56,13 +47,11 @@ SUBJECTS = {
         network="dncnn",
         watched="Set12",
         sets={"BSD68": "denoising/BSD68", "Set12": "denoising/Set12"},
-        image=(1, 1, 256, 256),
     ),
     "super-resolution": Subject(
         network="edsr",
         watched="Set5",
         sets={name: f"super_resolution/{name}/x4" for name in ("Set5", "Set14", "B100")},
-        image=(1, 3, 64, 64),
     ),
 }
 
@@ -110,19 +99,6 @@ def without(folder: Path, place: Path) -> dict[str, float]:
     return {name: round(value, 4) for name, value in measured.items()}
 
 
-def milliseconds(makers: dict[str, nn.Module], image: Tensor) -> dict[str, float]:
-    """Time networks in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in makers}
-    with torch.inference_mode():
-        for turn in range(ROUNDS + 1):
-            for name, network in makers.items():
-                start = time.perf_counter()
-                network(image)
-                if turn:
-                    seconds[name].append(time.perf_counter() - start)
-    return {name: round(1000 * statistics.median(each), 1) for name, each in seconds.items()}
-
-
 def measure(
     subject: Subject, given: argparse.Namespace, say: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -152,16 +128,7 @@ def measure(
             }
             rows[name].append(row)
             say(f"{name} {seed} { ({each: row[each] for each in subject.sets}) }")
-    built = {
-        name: resolve(str(folders[run, given.seeds[0]] / "stages" / stage)).build().eval()
-        for name, (run, stage) in listed.items()
-    }
-    return {
-        "given": given_images,
-        "networks": rows,
-        "milliseconds": milliseconds(built, torch.rand(subject.image)),
-        "image": list(subject.image),
-    }
+    return {"given": given_images, "networks": rows}
 
 
 def main() -> None:

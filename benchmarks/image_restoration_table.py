@@ -1,4 +1,4 @@
-"""Tables of docs/restoration.md out of results/image_restoration_*.json; `summary.py` writes them."""
+"""Tables of docs/restoration.md out of results/image_restoration_*.json, for `summary.py`."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def table(task: str) -> str:
     results, where = content["results"], content["environment"]
     sets = list(results["given"])
     lines = [
-        f"| network | MACs | {' | '.join(sets)} | minus full | published | ms |",
-        f"|---|--:|{'--:|' * len(sets)}--:|--:|--:|",
+        f"| network | MACs | {' | '.join(sets)} | minus full | published |",
+        f"|---|--:|{'--:|' * len(sets)}--:|--:|",
     ]
-    given = " | ".join(f"{results['given'][name]['PSNR']:.2f}" for name in sets)
-    lines.append(f"| (what it is given) | | {given} | | | |")
+    given = " | ".join(f"{results['given'][name]['psnr']:.2f}" for name in sets)
+    lines.append(f"| (what it is given) | | {given} | | |")
     full = results["networks"]["full"]
     for name, rows in results["networks"].items():
         macs = statistics.fmean(row["macs"] for row in rows) / full[0]["macs"]
-        reached = " | ".join(_spread([row[each]["PSNR"] for row in rows]) for each in sets)
+        reached = " | ".join(_spread([row[each]["psnr"] for row in rows]) for each in sets)
         minus = [
             statistics.fmean(
-                row[each]["PSNR"] - other[each]["PSNR"]
+                row[each]["psnr"] - other[each]["psnr"]
                 for row, other in zip(rows, full, strict=True)
             )
             for each in sets
@@ -50,19 +50,15 @@ def table(task: str) -> str:
         theirs = PUBLISHED[task].get(name, {})
         published = ", ".join(f"{theirs[each]:+.2f}" for each in sets if each in theirs)
         ours = "" if name == "full" else ", ".join(f"{value:+.2f}" for value in minus)
-        lines.append(
-            f"| {name} | {macs:.0%} | {reached} | {ours} | {published} | "
-            f"{results['milliseconds'][name]:.0f} |"
-        )
+        lines.append(f"| {name} | {macs:.0%} | {reached} | {ours} | {published} |")
     seeds = ", ".join(str(row["seed"]) for row in full)
-    shape = " x ".join(map(str, results["image"][2:]))
     lines += [
         "",
         f"PSNR in dB, mean and standard deviation over seeds {seeds}, of the last of "
         f"{full[0]['epochs']} epochs, those of a search included. Minus full: the mean difference "
         f"on {', '.join(sets)}, in this order; published: the same, where the papers have it"
-        f"{' (BSD68 only)' if task == 'denoising' else ''}. Milliseconds of an image of {shape} "
-        f"pixels, float32, one thread ({where['processor']}, torch {where['torch']}).",
+        f"{' (BSD68 only)' if task == 'denoising' else ''} "
+        f"({where['processor']}, torch {where['torch']}).",
     ]
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import image_restoration_table
 import summary
 import tracking_table
 import widthwise as ww
@@ -100,6 +101,9 @@ def test_measured_figures_are_those_of_the_result_files() -> None:
     assert summary.healing_table() in readme
     for name in summary.COMPARISONS:
         assert summary.compare_table(name) in readme
+    page = summary.RESTORATION.read_text(encoding="utf-8")
+    for task in image_restoration_table.PUBLISHED:
+        assert image_restoration_table.table(task) in page
     page = summary.TRACKING.read_text(encoding="utf-8")
     assert tracking_table.table() in page
     assert tracking_table.clips_table() in page

@@ -106,6 +106,24 @@ def test_units_are_chosen_by_what_they_matter_over_what_they_cost() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-9)
 
 
+def test_what_a_unit_costs_is_looked_up_where_the_plan_stands() -> None:
+    """Beside a narrower layer a unit costs less, so it is worth more for the same gradient."""
+    _, search, optimizer = started(warm_up=0.5, memory=0.0)
+    gates = search.handle.gates
+    gates.grad = torch.arange(1.0, len(gates) + 1)
+    units = search.graph.axes["0"].units
+    for _ in range(4):
+        search.step(optimizer)
+    before = search.handle.worth()[units]
+    search.step(optimizer)
+    assert not search.handle.staying[search.graph.axes["3"].units].all()
+    here = marginal_costs(search.graph, search.handle.staying, [HALF], Limits())[units]
+    full = marginal_costs(search.graph, search.graph.everything, [HALF], Limits())[units]
+    ratio = before / search.handle.worth()[units]
+    assert (here / full < ratio).all(), "the costs of two plans are averaged"
+    assert (ratio < 1).all()
+
+
 class Two(nn.Module):
     """Two branches of which the loss needs one."""
 

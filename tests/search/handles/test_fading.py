@@ -111,12 +111,12 @@ def test_what_a_unit_costs_is_looked_up_where_the_plan_stands() -> None:
     _, search, optimizer = started(warm_up=0.5, memory=0.0)
     gates = search.handle.gates
     gates.grad = torch.arange(1.0, len(gates) + 1)
-    units = search.graph.axes["0"].units
+    units = search.graph.axes["3"].units
     for _ in range(4):
         search.step(optimizer)
     before = search.handle.worth()[units]
     search.step(optimizer)
-    assert not search.handle.staying[search.graph.axes["3"].units].all()
+    assert not search.handle.staying[search.graph.axes["0"].units].all()
     here = marginal_costs(search.graph, search.handle.staying, [HALF], Limits())[units]
     full = marginal_costs(search.graph, search.graph.everything, [HALF], Limits())[units]
     ratio = before / search.handle.worth()[units]

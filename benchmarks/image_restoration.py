@@ -66,6 +66,7 @@ def networks() -> dict[str, tuple[str, str]]:
         found[f"uniform {percent} %"] = (run, "uniform")
     found["LW-DNA 60 %"] = ("lw_dna", "found")
     found["fade 40 %"] = ("fade40", "found")
+    found["fade 40 %, fresh weights"] = ("fade40", "scratch")
     return found
 
 
@@ -80,7 +81,8 @@ def run_of(subject: Subject, run: str, seed: int, given: argparse.Namespace) -> 
         settings += ["--budget.macs", f"0.{run.removeprefix('dhp')}"]
     if run != "dhp40":
         # The full network is the same for every budget, and uniform widths for every method.
-        settings += ["--arms", "[uniform,scratch]" if run.startswith("dhp") else "[]"]
+        arms = {"lw_dna": "[]", "fade40": "[scratch]"}.get(run, "[uniform,scratch]")
+        settings += ["--arms", arms]
     return searched(recipe, given.runs / f"{subject.network}-{run}-{seed}", settings)
 
 

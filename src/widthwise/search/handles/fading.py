@@ -192,9 +192,7 @@ class Fading:
             SearchError: If training has diverged.
         """
         open_gates = (self._weights.sizes() > 0).cpu().numpy()
-        return (
-            self._graph.everything | open_gates if self._kept is None else self._kept | open_gates
-        )
+        return (self._graph.everything if self._kept is None else self._kept) | open_gates
 
     def worth(self) -> np.ndarray:
         """Estimate what the loss would rise by without each unit, over what the cost would fall by.

@@ -144,6 +144,12 @@ def budget_argument(kinds: Sequence[str]) -> Callable[[str], tuple[str, str]]:
     return budget
 
 
+def _round_to(text: str) -> int | str:
+    if text == "measured" or text.isdecimal():
+        return text if text == "measured" else int(text)
+    raise argparse.ArgumentTypeError(f"expected a number of channels or `measured`, got {text!r}")
+
+
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     """Add floors, alignment and choice of axes.
 
@@ -153,8 +159,10 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-width", type=int, default=1, help="channels every axis keeps")
     parser.add_argument(
         "--round-to",
-        type=int,
-        help="widths are multiples of this (default: 8 from 32 channels on, 1 below)",
+        metavar="CHANNELS",
+        type=_round_to,
+        help="widths are multiples of this (default: 8 from 32 channels on, 1 below); `measured` "
+        "finds out, per axis, what is quick where --budget latency=... says",
     )
     parser.add_argument(
         "--include", metavar="GLOB", action="append", help="only axes that match may be narrowed"

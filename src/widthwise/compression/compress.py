@@ -20,7 +20,7 @@ from widthwise.graph import trace
 from widthwise.healing import heal
 from widthwise.healing.progress import Progress
 from widthwise.plans import Plan
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.planning import require_reachable
 from widthwise.shrinking import shrink
 
@@ -37,7 +37,7 @@ def compress(
     measure: Measure | None = None,
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.0,
-    round_to: int | None = None,
+    round_to: RoundTo = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     steps: int = STEPS,
@@ -150,6 +150,7 @@ def compressed(
     limits = Limits() if limits is None else limits
     given = read(model, batches)
     graph = trace(model, given[0].with_batch(1))
+    limits = limits.on(graph, budgets)
     require_reachable(graph, budgets, limits)
     effort = Effort.of(graph.macs())
     healed_on, compared_on = halves(given, effort.compared_on)

@@ -10,13 +10,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from widthwise.cost.alignment import steps_of
 from widthwise.cost.base import limit as limit_of
 from widthwise.cost.base import read_amount
+from widthwise.cost.layers import layers_of
 from widthwise.cost.predictor import Predictor
 from widthwise.errors import BudgetError, ConfigError
 from widthwise.graph import ChannelGraph
 from widthwise.latency.device import relevant
-from widthwise.latency.engines import Engine, Setting
+from widthwise.latency.engines import Engine, Setting, random_inputs
 from widthwise.latency.meter import Machine, Meter, Remembering
 from widthwise.latency.store import Store
 
@@ -200,13 +202,29 @@ class Latency:
         right = found["bound"] * found["predicted"] / found["measured"]
         return replace(self, limit=float(min(right, limit_of(self, graph, full=full))))
 
+    def steps(self, graph: ChannelGraph) -> dict[str, int]:
+        """Tell which multiples of channels are quick here, by axis; see `round_to` of `plan`.
+
+        Args:
+            graph: The network. Its layers are timed near half of their widths, those that are alike
+                once; times are kept in the same file as others.
+
+        Returns:
+            8, 16 or 32 channels for axes that are wide enough for a choice; others have the default
+            of `round_to`.
+        """
+        layers = layers_of(graph, random_inputs(graph.inputs, self.batch))
+        return steps_of(graph, layers, self._meter())
+
+    def _meter(self) -> Meter:
+        return self.meter or Remembering(Machine(self.setting), Store(relevant(self.setting)))
+
     def _known(self, graph: ChannelGraph) -> _Known:
         # The predictor holds the meter, so that no other one gets its number.
         key = (self.setting, id(self.meter))
         of_graph = _KNOWN.setdefault(graph, {})
         if key not in of_graph:
-            meter = self.meter or Remembering(Machine(self.setting), Store(relevant(self.setting)))
-            of_graph[key] = _Known(Predictor(graph, self.setting, meter))
+            of_graph[key] = _Known(Predictor(graph, self.setting, self._meter()))
         return of_graph[key]
 
 

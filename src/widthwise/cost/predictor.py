@@ -4,63 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
+from widthwise.cost.layers import Layer, layers_of
 from widthwise.graph import ChannelGraph
-from widthwise.latency.calls import Kind, LayerCall, calls_in
-from widthwise.latency.engines import Setting, random_inputs, with_values
+from widthwise.latency.calls import LayerCall
+from widthwise.latency.engines import Setting, random_inputs
 from widthwise.latency.meter import Meter
-from widthwise.latency.tables import Table, Tables, grid
-from widthwise.network.copying import copy_module
+from widthwise.latency.tables import Table, Tables
 from widthwise.network.narrowing import narrow_module
-from widthwise.rules import UnitNumbers
 
 _SHARES = (0.75, 0.5)
 """Of the units of every axis, in the narrow networks that are measured to fit what is no layer."""
 _ALIGNED, _WIDE = 8, 32
 _TRUST = 0.1
 """Weight of the belief that a layer takes in a network what it takes alone, against one network."""
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A layer of the network, and the units along its two dims; None where a dim does not move."""
-
-    call: LayerCall
-    outer: UnitNumbers | None
-    inner: UnitNumbers | None
-    whole_groups: bool
-    """Whether its groups are kept or removed as a whole, rather than all narrowed alike."""
-
-    @property
-    def _grouped(self) -> int:
-        """Length of the dim that runs over all groups."""
-        transposed = self.call.kind is Kind.transposed
-        return self.call.inner if transposed else self.call.outer
-
-    def _step(self) -> int:
-        groups = self.call.groups
-        return self._grouped // groups if self.whole_groups else groups
-
-    def grids(self, free: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        transposed = self.call.kind is Kind.transposed
-        steps = (1, self._step()) if transposed else (self._step(), 1)
-        sides = ((self.call.outer, self.outer), (self.call.inner, self.inner))
-        outer, inner = (
-            grid(full, step, moves=units is not None and bool(free[units].any()))
-            for (full, units), step in zip(sides, steps, strict=True)
-        )
-        return outer, inner
-
-    def at(self, outer: int, inner: int) -> LayerCall:
-        groups = self.call.groups
-        if self.whole_groups:
-            grouped = inner if self.call.kind is Kind.transposed else outer
-            groups = max(groups * grouped // self._grouped, 1)
-        return self.call.at(outer, inner, groups)
 
 
 class Predictor:
@@ -86,8 +46,7 @@ class Predictor:
 
         self.setting, self.meter = setting, meter
         self._inputs = random_inputs(graph.inputs, setting.batch)
-        model = copy_module(graph.model, lambda _, tensor: with_values(tensor).cpu()).eval()
-        layers = [_layer(graph, *found) for found in calls_in(model, self._inputs)]
+        layers = layers_of(graph, self._inputs)
         self._tables = _measured(layers, graph.free, meter)
         # A row per dim: which units are counted, or how long it is.
         dims = [each.outer for each in layers] + [each.inner for each in layers]
@@ -144,19 +103,7 @@ class Predictor:
         return np.array([self._tables.total(outer, inner), written, 1.0])
 
 
-def _layer(graph: ChannelGraph, weight: str, call: LayerCall) -> _Layer:
-    slots = graph.slots[weight]
-    transposed = call.kind is Kind.transposed
-    outer, inner = (slots[1], slots[0]) if transposed else (slots[0], slots[1])
-    grouped = inner if transposed else outer
-    whole = False
-    if grouped is not None and call.groups > 1:
-        first = grouped[: len(grouped) // call.groups]
-        whole = bool((first == first[0]).all())
-    return _Layer(call, outer, inner, whole)
-
-
-def _measured(layers: Sequence[_Layer], free: np.ndarray, meter: Meter) -> Tables:
+def _measured(layers: Sequence[Layer], free: np.ndarray, meter: Meter) -> Tables:
     grids = [each.grids(free) for each in layers]
     calls = [
         each.at(outer, inner)

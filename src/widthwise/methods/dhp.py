@@ -17,7 +17,7 @@ from widthwise.methods.base import Bench, Found
 from widthwise.methods.searching import attached, decided
 from widthwise.rewrites import Rewrite
 from widthwise.search.handles import Latents
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.prox import Prox
 from widthwise.search.search import Search
 
@@ -105,7 +105,7 @@ def dhp(
     embedding_dim: int = 8,
     min_width: int = 4,
     min_keep: float | Mapping[str, float] = 0.0,
-    round_to: int = 1,
+    round_to: RoundTo = 1,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     prox: Prox | None = None,

@@ -15,7 +15,7 @@ from widthwise.methods.base import Bench, Found
 from widthwise.methods.searching import attached, decided
 from widthwise.rewrites import Rewrite
 from widthwise.search.handles import GrowingPenalty
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.scores.base import Score, require_score
 from widthwise.search.search import Search
 
@@ -102,7 +102,7 @@ def growing_reg(
     check_every: int = 100,
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.0,
-    round_to: int | None = None,
+    round_to: RoundTo = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
 ) -> Search:

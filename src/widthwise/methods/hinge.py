@@ -18,7 +18,7 @@ from widthwise.rewrites.modules import matching_modules
 from widthwise.search.handles.attached import Attached
 from widthwise.search.handles.group_norms import Groups
 from widthwise.search.handles.matrices import Start
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.prox import (
     DifferenceShrink,
     HalfThreshold,
@@ -110,6 +110,8 @@ class HingeSettings:
             The search, attached.
         """
         model, graph = traced(model, example_inputs, method=self.name)
+        budgets = budgets_of(budget)
+        limits = limits.on(graph, budgets)
         handle = Attached(
             graph,
             model,
@@ -129,7 +131,7 @@ class HingeSettings:
         return Search(
             handle.graph,
             handle=handle,
-            budgets=budgets_of(budget),
+            budgets=budgets,
             limits=handle.limits,
             stop_limit=self.stop_limit,
             check_every=self.check_every,
@@ -173,7 +175,7 @@ def hinge(
     layers: Sequence[str] | None = None,
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.2,
-    round_to: int | None = None,
+    round_to: RoundTo = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
 ) -> Search:

@@ -22,7 +22,7 @@ from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
 from widthwise.rewrites import Widen
 from widthwise.search.handles.hyper_conv import driven_units
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.planning import require_reachable, select
 from widthwise.search.scores import LatentGradient
 from widthwise.search.seeding import seeded
@@ -103,6 +103,7 @@ class LwDnaSettings:
                 "Hint: build the network with real weights."
             )
         own = trace(model, example_inputs)
+        limits = limits.on(own, budgets)
         searched = limits.only(own, driven_units(own, model))
         rewrite, wide, graph = self._widened(model, example_inputs, own, searched)
         floors = self._floors(own, searched, graph)
@@ -166,13 +167,15 @@ class LwDnaSettings:
         """Put the user's limits and the floors of the method in terms of the wide network."""
         last = feeding_output(graph)
         keep = {}
+        origins = {}
         for axis in limits.axes(own):
             wide = graph.axes.get(axis.name)
             if wide is not None and wide.frozen is None:
                 floor = limits.floor(axis) / wide.width
                 keep[axis.name] = max(floor, self.rho, self.tau if axis.name in last else 0.0)
+                origins[axis.name] = axis
         others = [n for n, axis in graph.axes.items() if axis.frozen is None and n not in keep]
-        return Limits(min_keep=keep, round_to=limits.round_to, exclude=others)
+        return Limits(min_keep=keep, round_to=limits.round_to_of(origins), exclude=others)
 
     def _require_reachable(
         self, graph: ChannelGraph, budgets: Sequence[Budget], floors: Limits, own: ChannelGraph
@@ -201,7 +204,7 @@ def lw_dna(
     tau: float = 0.45,
     embedding_dim: int = 8,
     min_width: int = 1,
-    round_to: int = 1,
+    round_to: RoundTo = 1,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     seed: int = 1,

@@ -22,7 +22,7 @@ from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
 from widthwise.search.handles.still import Still
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.planning import select
 from widthwise.search.scores import L1
 from widthwise.search.search import Search
@@ -106,6 +106,7 @@ class RandomSearchSettings:
         progress: Progress | None = None,
     ) -> tuple[nn.Module, Plan]:
         """Cut a network by the best of many random widths; see `random_search`."""
+        limits = limits.on(graph, budgets)
         ranks = L1()(graph)
         half = len(batches) // 2
         generator = np.random.default_rng(seed)
@@ -138,7 +139,7 @@ def random_search(
     least: float = 0.2,
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.0,
-    round_to: int | None = None,
+    round_to: RoundTo = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     seed: int = 0,

@@ -91,6 +91,7 @@ def attached(
     """
     budgets = budgets_of(budget)
     model, graph = traced(model, example_inputs, method=settings.name)
+    limits = limits.on(graph, budgets)
     make = settings.handle if handle is None else handle
     return Search(
         graph,

@@ -14,7 +14,7 @@ from widthwise.methods.base import Bench, Found
 from widthwise.methods.searching import attached, decided
 from widthwise.rewrites import Rewrite
 from widthwise.search.handles import Gammas
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.search import Search
 
 
@@ -73,7 +73,7 @@ def slimming(
     check_every: int = 100,
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.0,
-    round_to: int | None = None,
+    round_to: RoundTo = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
 ) -> Search:

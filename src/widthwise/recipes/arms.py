@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 import widthwise as ww
 from widthwise.compression import compressed
 from widthwise.methods import Bench, Found, Method
+from widthwise.search.limits import Limits
 from widthwise.search.scores import Score
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Desk(Protocol):
     @property
     def recipe(self) -> SearchRecipe:
         """The complete configuration."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What no plan may go below, measured where that was asked for."""
         ...
 
     @property
@@ -154,7 +160,7 @@ class ByMethod:
         """Let the method decide; see `Decide`."""
         recipe = desk.recipe
         return recipe.method.decide(
-            desk.bench(self), budget=recipe.budget.open(), limits=recipe.limits, seed=recipe.seed
+            desk.bench(self), budget=recipe.budget.open(), limits=desk.limits, seed=recipe.seed
         )
 
 
@@ -194,7 +200,7 @@ class ByScore:
             network, optimizer = desk.train_plainly(self)
         # A score reads the weights of the network that its graph was traced from.
         graph = setting.graph_of(network)
-        plan = ww.plan(graph, score=self.score, budget=macs, **vars(desk.recipe.limits))
+        plan = ww.plan(graph, score=self.score, budget=macs, **vars(desk.limits))
         small = ww.shrink(network, plan)
         if optimizer is not None:
             ww.carry_optimizer(optimizer, network, small, plan)
@@ -218,7 +224,7 @@ class ByCompression:
             network,
             desk.inputs(_INPUTS),
             budget=macs,
-            limits=desk.recipe.limits,
+            limits=desk.limits,
             progress=desk.says,
         )
         ww.carry_optimizer(optimizer, network, found.network, found.plan)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from widthwise.runs import RunFolder
 from widthwise.runs.processes import is_leader
 from widthwise.runs.results import ArmResult, Before, FullNetwork, Results
 from widthwise.runs.tensors import read_tensors, write_tensors
+from widthwise.search.limits import Limits
 from widthwise.tasks.progress import Progress
 
 _OPTIMIZER = "optimizer.pt"
@@ -61,6 +62,11 @@ class SearchJob:
         self._benches: dict[str, SearchBench] = {}
         self._decisions: dict[str, _Decided] = {}
         self._check_arms()
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What no plan may go below; see `widthwise.recipes.arms.Desk`."""
+        return self.recipe.limits.on(self.setting.graph, self.recipe.budget.open())
 
     @property
     def measures(self) -> Sequence[Measure]:
@@ -154,7 +160,7 @@ class SearchJob:
                     self.setting.graph,
                     score=ww.scores.Uniform(),
                     budget=self.recipe.budget.open(),
-                    **vars(self.recipe.limits),
+                    **vars(self.limits),
                 )
                 self.setting.drawn(trial)
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from widthwise.cost import Budget, Latency
 from widthwise.errors import ConfigError
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.graph.names import is_named, matching
 
 _ALIGNED, _WIDE = 8, 32
 """Multiples of channels by default, on axes of so many channels."""
+
+_MEASURED = "measured"
+
+RoundTo: TypeAlias = int | Mapping[str, int] | Literal["measured"] | None
+"""Of what the channels of a narrowed axis are a multiple."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,8 @@ class Limits:
         round_to: Channels of a narrowed axis are a multiple of this. By default 8 on axes of at
             least 32 channels, if that leaves four widths to choose from, and 1 on others: kernels
             work on blocks of channels, and a network of odd widths can be slower than the full one.
+            One per name or glob of axes leaves the default to others. ``"measured"`` takes what
+            `Latency.steps` of a latency budget says.
         include: Names or globs (``layer1.*``) of axes that may be narrowed, or one of them; all by
             default.
         exclude: Names or globs of axes that may not, or one of them.
@@ -37,7 +46,7 @@ class Limits:
 
     min_width: int = 1
     min_keep: float | Mapping[str, float] = 0.0
-    round_to: int | None = None
+    round_to: RoundTo = None
     include: Sequence[str] | None = None
     exclude: Sequence[str] | None = None
 
@@ -47,21 +56,14 @@ class Limits:
             if isinstance(names, str):
                 # A string is a sequence of its letters.
                 object.__setattr__(self, option, (names,))
-        for option in ("min_width", "round_to"):
-            number = getattr(self, option)
-            if number is not None and not isinstance(number, int | np.integer):
-                whole = int(number) if isinstance(number, float) and number.is_integer() else 8
-                raise ConfigError(
-                    f"`{option}` must be a whole number of channels, got {number!r}.\n"
-                    f"Hint: write `{option}={whole}`."
-                )
-        if self.min_width < 1:
-            raise ConfigError(f"`min_width` must be at least 1 channel, got {self.min_width!r}.")
+        _require_channels("min_width", self.min_width)
+        steps = self.round_to.values() if isinstance(self.round_to, Mapping) else [self.round_to]
+        for step in steps:
+            if step is not None and step != _MEASURED:
+                _require_channels("round_to", step)
         ratios = self.min_keep.values() if isinstance(self.min_keep, Mapping) else [self.min_keep]
         if not all(0 <= ratio <= 1 for ratio in ratios):
             raise ConfigError(f"`min_keep` must be within [0, 1], got {self.min_keep!r}.")
-        if self.round_to is not None and self.round_to < 1:
-            raise ConfigError(f"`round_to` must be at least 1 channel, got {self.round_to!r}.")
 
     def axes(self, graph: ChannelGraph) -> list[Axis]:
         """Return the axes a plan may narrow, in order.
@@ -69,8 +71,9 @@ class Limits:
         Raises:
             ConfigError: If a name or glob matches no axis.
         """
-        if isinstance(self.min_keep, Mapping):
-            matching(graph, "min_keep", tuple(self.min_keep))
+        for option in ("min_keep", "round_to"):
+            if isinstance(by_name := getattr(self, option), Mapping):
+                matching(graph, option, tuple(by_name))
         included = None if self.include is None else matching(graph, "include", self.include)
         excluded = matching(graph, "exclude", self.exclude or ())
         return [
@@ -97,10 +100,35 @@ class Limits:
         idle = [axis.name for axis in self.axes(graph) if not units[axis.units].all()]
         return replace(self, exclude=(*(self.exclude or ()), *idle))
 
+    def on(self, graph: ChannelGraph, budgets: Sequence[Budget]) -> Limits:
+        """Return these limits with what is to be measured for them.
+
+        Args:
+            graph: The network.
+            budgets: If there is one of latency, it says what the network will run on.
+
+        Returns:
+            The same limits, with a number of channels per axis where ``"measured"`` was asked for.
+
+        Raises:
+            ConfigError: If it was, and there is no latency budget.
+        """
+        if self.round_to != _MEASURED:
+            return self
+        for budget in budgets:
+            if isinstance(budget, Latency):
+                return replace(self, round_to=budget.steps(graph))
+        raise ConfigError(
+            '`round_to="measured"` asks for what is quick, and no budget says on what.\n'
+            "Hint: add a latency budget, such as `ww.Latency(keep=1.0, threads=1)` beside "
+            "`ww.Macs(0.5)`; or write `round_to=ww.Latency(keep=1.0, threads=1).steps(graph)`."
+        )
+
     def step(self, axis: Axis) -> int:
         """Return the step of an axis' widths, in units, that keeps its channels aligned."""
-        if self.round_to is not None:
-            return self.round_to // math.gcd(self.round_to, axis.unit_size)
+        asked = self._step(axis)
+        if asked is not None:
+            return asked // math.gcd(asked, axis.unit_size)
         step = _ALIGNED // math.gcd(_ALIGNED, axis.unit_size)
         wide = axis.width * axis.unit_size >= _WIDE
         # Units of 30 channels are aligned four by four, of which there may be no four.
@@ -113,6 +141,25 @@ class Limits:
         floor = min(least, axis.width)
         step = self.step(axis)
         return min(math.ceil(floor / step) * step, axis.width)
+
+    def round_to_of(self, origins: Mapping[str, Axis]) -> RoundTo:
+        """Return `round_to` in terms of the axes of a network that has been made of this one.
+
+        Args:
+            origins: Name of an axis there -> the axis here that it comes from.
+        """
+        if not isinstance(self.round_to, Mapping):
+            return self.round_to
+        steps = {name: self._step(axis) for name, axis in origins.items()}
+        return {name: step for name, step in steps.items() if step is not None}
+
+    def _step(self, axis: Axis) -> int | None:
+        """Return the channels that are asked for; None for the default."""
+        if not isinstance(self.round_to, Mapping):
+            assert not isinstance(self.round_to, str), "`on` was not called"
+            return self.round_to
+        steps = [step for name, step in self.round_to.items() if is_named(axis.name, name)]
+        return math.lcm(*steps) if steps else None
 
     def _ratio(self, axis: Axis) -> float:
         if not isinstance(self.min_keep, Mapping):
@@ -132,3 +179,15 @@ class Limits:
 def _ceil(share: float) -> int:
     # 0.55 of 100 is 55, though the product is 55.00000000000001.
     return math.ceil(share * (1 - 1e-12))
+
+
+def _require_channels(option: str, number: object) -> None:
+    """Raise if an option is no number of channels."""
+    if not isinstance(number, int | np.integer):
+        whole = int(number) if isinstance(number, float) and number.is_integer() else 8
+        raise ConfigError(
+            f"`{option}` must be a whole number of channels, got {number!r}.\n"
+            f"Hint: write `{option}={whole}`."
+        )
+    if number < 1:
+        raise ConfigError(f"`{option}` must be at least 1 channel, got {number!r}.")

@@ -11,7 +11,7 @@ from widthwise.arguments import require
 from widthwise.cost import Budget, budgets_of, full_cost, limit
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.plans import Plan
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.measuring import met_as_measured
 from widthwise.search.scores.base import Score, require_score
 
@@ -23,7 +23,7 @@ def plan(
     budget: Budget | Sequence[Budget],
     min_width: int = 1,
     min_keep: float | Mapping[str, float] = 0.0,
-    round_to: int | None = None,
+    round_to: RoundTo = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
 ) -> Plan:
@@ -42,7 +42,9 @@ def plan(
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, such as ``{"fc*": 0.4}``.
         round_to: Channels of every narrowed axis are a multiple of this; 8 by default on axes of at
-            least 32 channels, and 1 below.
+            least 32 channels, and 1 below. One per name or glob of axes leaves the default to
+            others. ``"measured"`` takes, per axis, what is quick on the machine of the latency
+            budget, see `Latency.steps`.
         include: Names or globs of axes that may be narrowed, or one; all that are free by default.
         exclude: Names or globs of axes that may not, or one.
 
@@ -71,7 +73,7 @@ def plan(
     require(graph, ChannelGraph, "a graph", "graph = ww.trace(model, example_inputs)")
     require_score(score)
     budgets = budgets_of(budget)
-    kept = select(graph, score(graph), budgets, limits)
+    kept = select(graph, score(graph), budgets, limits.on(graph, budgets))
     return Plan.of(graph, kept, budgets=budgets, method=repr(score))
 
 

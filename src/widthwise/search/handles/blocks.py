@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from widthwise.graph import ChannelGraph, trace
+from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.network.generated import without_search
 from widthwise.rewrites import Drop
 from widthwise.search.handles.base import Ground
@@ -54,15 +54,23 @@ class WithoutBlocks:
         free = {axis.name: axis for axis in limits.axes(self._own)}
         name_of = {unit: name for name, axis in free.items() for unit in _range(axis.units)}
         keep: dict[str, float] = {}
+        origins: dict[str, Axis] = {}
         others: list[str] = []
         for axis in self._graph.axes.values():
             found = {name_of.get(int(self._unit[unit])) for unit in _range(axis.units)}
             wide = free.get(found.pop() or "")
             if wide is not None and not found:
                 keep[axis.name] = limits.floor(wide) / wide.width
+                origins[axis.name] = wide
             elif axis.frozen is None:
                 others.append(axis.name)
-        return replace(limits, min_keep=keep, include=None, exclude=others)
+        return replace(
+            limits,
+            min_keep=keep,
+            round_to=limits.round_to_of(origins),
+            include=None,
+            exclude=others,
+        )
 
 
 def inside(graph: ChannelGraph, blocks: Sequence[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import nn
 
-from widthwise.graph import ChannelGraph, trace
+from widthwise.graph import Axis, ChannelGraph, trace
 from widthwise.network.copying import copy_module, to_meta
 from widthwise.network.inputs import Inputs
 from widthwise.rewrites import Decompose, Rewrite
@@ -81,6 +81,7 @@ class Decomposed:
         everywhere = 0.0 if isinstance(limits.min_keep, Mapping) else limits.min_keep
         ranks = replace(limits, min_keep=everywhere, include=None, exclude=None)
         keep: dict[str, float] = {}
+        origins: dict[str, Axis] = {}
         excluded = []
         for name, axis in variant.graph.axes.items():
             if axis.frozen is not None:
@@ -90,11 +91,12 @@ class Decomposed:
             if two and part == "0":
                 keep[name] = ranks.floor(axis) / axis.width
                 continue
-            known = own.axes[layer if two else name]
+            known = origins[name] = own.axes[layer if two else name]
             keep[name] = limits.floor(known) / known.width
             if known.name not in allowed:
                 excluded.append(name)
-        return Limits(min_keep=keep, round_to=limits.round_to, exclude=excluded)
+        round_to = limits.round_to_of(origins)
+        return Limits(min_keep=keep, round_to=round_to, exclude=excluded)
 
     def worth_it(self, variant: Variant, kept: np.ndarray) -> Variant:
         """Leave those layers whole that cost no more so, at the widths that would be kept.

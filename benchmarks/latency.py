@@ -5,8 +5,8 @@
 
 Nothing else should run meanwhile; all of it takes an hour or two. Per network and engine: what was
 predicted and measured for random plans of aligned widths, between a quarter and all of every axis;
-then plans of `Macs(0.5)` and of `Latency(keep=0.5)`, both by L1, with what they leave of the MACs
-and of the time on the wall.
+then plans of `Macs(0.5)`, of the same with odd widths and with steps as measured, and of
+`Latency(keep=0.5)`, all by L1, with what they leave of the MACs and of the time on the wall.
 """
 
 from __future__ import annotations
@@ -88,9 +88,17 @@ def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
         "largest_error": round(max(errors), 4),
         "pairs_ms": [[round(predicted, 3), round(found, 3)] for predicted, found in pairs],
     }
-    for title, wanted in (("macs_half", ww.Macs(0.5)), ("latency_half", budget)):
+    start = time.perf_counter()
+    steps = budget.steps(graph)
+    row["seconds_to_measure_steps"] = round(time.perf_counter() - start, 1)
+    for title, wanted, round_to in (
+        ("macs_half", ww.Macs(0.5), None),
+        ("macs_half_odd", ww.Macs(0.5), 1),
+        ("macs_half_measured_steps", ww.Macs(0.5), steps),
+        ("latency_half", budget, None),
+    ):
         try:
-            plan = ww.plan(graph, score=ww.scores.L1(), budget=wanted)
+            plan = ww.plan(graph, score=ww.scores.L1(), budget=wanted, round_to=round_to)
         except ww.errors.BudgetError as error:
             row[title] = str(error).splitlines()[0]
             continue

@@ -451,3 +451,16 @@ def test_numbers_out_of_range_are_named(name: str) -> None:
         with pytest.raises(ConfigError, match=f"`{field}`"):
             options = {**REQUIRED.get(name, {}), field: -1}
             getattr(ww.methods, name)(Net(), IMAGE, budget=HALF, **options)
+
+
+@each_method
+def test_steps_by_name_align_the_axes_of_that_name(name: str) -> None:
+    """Also where blocks are dropped or layers decomposed, and the network has other axes."""
+    training = start(name, round_to={"first.*": 4, "second.*": 3})
+    own = {axis.name: axis.width for axis in training.search.graph.axes.values()}
+    training.run(30)
+    _, plan = training.search.finish(training.optimizer)
+    narrowed = {axis: width for axis, width in plan.widths.items() if width < own.get(axis, width)}
+    steps = {"first.conv1": 4, "second.conv1": 3}
+    assert narrowed
+    assert all(width % steps.get(axis, 1) == 0 for axis, width in narrowed.items())

@@ -236,3 +236,23 @@ def test_an_unknown_arm_is_refused() -> None:
     """With the nearest name and all there are."""
     with pytest.raises(ConfigError, match="`unifrom`: the nearest is `uniform`"):
         load_recipe("digits", ["--arms", "[unifrom]"])
+
+
+def test_every_arm_has_the_steps_that_were_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a latency budget says on what, and whatever decides the widths."""
+    monkeypatch.setenv("WIDTHWISE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ww.Latency, "steps", lambda self, graph: dict.fromkeys(graph.axes, 8))
+    arms = run(
+        tmp_path / "run",
+        "digits",
+        *SEARCH,
+        *("--limits.round_to", "measured", "--limits.min_width", "8"),
+        *("--budget.latency", "1.0,threads=1"),
+        *("--arms", "[uniform,l1]"),
+    )
+    assert set(arms) == {"found", "uniform", "l1"}
+    for arm in arms.values():
+        assert arm.widths["layer3.0.conv1"] < 64
+        assert all(width % 8 == 0 for name, width in arm.widths.items() if name != "fc")

@@ -166,6 +166,21 @@ def test_the_help_shows_what_is_chosen(capsys: pytest.CaptureFixture[str]) -> No
     assert "--method.rho" in text and "--search.lr" not in text
 
 
+@pytest.mark.parametrize(
+    ("text", "round_to"),
+    [
+        ("measured", "measured"),
+        ("16", 16),
+        ("{conv1: 16, 'layer1.*': 4}", {"conv1": 16, "layer1.*": 4}),
+    ],
+)
+def test_widths_are_aligned_as_in_python(text: str, round_to: object) -> None:
+    """A number, one per name or glob, or what a machine likes; nothing else."""
+    assert load_recipe("digits", ["--limits.round_to", text]).limits.round_to == round_to
+    with pytest.raises(ConfigError, match="round_to"):
+        load_recipe("digits", ["--limits.round_to", "mesured"])
+
+
 def test_every_budget_can_be_set() -> None:
     """A recipe has a key for each quantity that can be budgeted."""
     assert {field.name for field in fields(BudgetConfig)} == set(BUDGETS)

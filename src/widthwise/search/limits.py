@@ -121,7 +121,8 @@ class Limits:
         raise ConfigError(
             '`round_to="measured"` asks for what is quick, and no budget says on what.\n'
             "Hint: add a latency budget, such as `ww.Latency(keep=1.0, threads=1)` beside "
-            "`ww.Macs(0.5)` (`latency=1.0,threads=1` on the command line); or write `round_to=ww.Latency(keep=1.0, threads=1).steps(graph)`."
+            "`ww.Macs(0.5)` (`latency=1.0,threads=1` on the command line); or "
+            "write `round_to=ww.Latency(keep=1.0, threads=1).steps(graph)`."
         )
 
     def step(self, axis: Axis) -> int:

@@ -1,0 +1,135 @@
+"""Do the widths matter? The same short training of fresh weights, at widths from several methods.
+
+    python benchmarks/widths_matter.py --parents DIR --data DIR [--runs DIR] [--seeds 0 1]
+        [--arms full uniform measured] [--epochs 8]
+
+ResNet-20 on CIFAR-10 at half the MACs. Every network starts from weights that its constructor draws
+and is trained by the schedule of `parents.py`, whose last 5,000 training images nothing is trained
+on. Arms:
+
+full: the network as it is.
+uniform: every layer narrowed by the same factor.
+measured: widths by what they cost a trained parent, see `widthwise.compress`: the parent of the
+    seed, or of the seed less the number of parents; 1,024 images without labels.
+lw_dna: from gradients of one batch by the latents of a network twice as wide, before training.
+dhp, fade: what the run of that name and seed has found, see `methods.py`.
+
+Accuracy on the 10,000 test images after the last epoch. Adds rows to results/widths_matter.json; a
+row that is there is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+import widthwise as ww
+from harness import RESULTS, write
+from healing import BATCH, INPUTS, parent
+from parents import HELD_OUT, accuracy, fit, fresh, normalised
+from widthwise.compression.compress import compressed
+from widthwise.data.arrays import ImageClasses
+from widthwise.data.cifar import load_cifar10
+from widthwise.data.source import Source
+from widthwise.network.initialisation import draw_fresh
+
+NETWORK = "resnet20"
+HALF = ww.Macs(0.5)
+ARMS = ("full", "uniform", "measured", "lw_dna", "dhp", "fade")
+
+
+def measured(given: argparse.Namespace, seed: int, data: ImageClasses) -> ww.Plan:
+    """Choose widths by what they cost a trained network, once per parent."""
+    parents = sorted(given.parents.glob(f"{NETWORK}-*.safetensors"))
+    path = parents[seed % len(parents)]
+    kept = path.with_suffix(".plan.json")
+    if not kept.exists():
+        network, _ = parent(path)
+        batches = list(normalised(data.train.images[:INPUTS], data).split(BATCH))
+        compressed(network, batches, budget=HALF, steps=0).plan.save(kept)
+    return ww.Plan.load(kept)
+
+
+def by_gradients(seed: int, data: ImageClasses) -> ww.Plan:
+    """Choose widths before training."""
+    torch.manual_seed(seed)
+    batch = normalised(data.train.images[:BATCH], data), data.train.labels[:BATCH]
+    _, plan = ww.methods.lw_dna(
+        fresh(NETWORK), batch[0][:1], loss=functional.cross_entropy, batch=batch, budget=HALF,
+        seed=seed,
+    )  # fmt: skip
+    return plan
+
+
+def network_of(
+    arm: str, seed: int, given: argparse.Namespace, data: ImageClasses
+) -> tuple[nn.Module, float, dict[str, int]]:
+    """Build the network of an arm; return it, its share of the MACs, and its widths."""
+    full = fresh(NETWORK)
+    image = torch.zeros(1, 3, 32, 32)
+    graph = ww.trace(full, image)
+    plans: dict[str, Callable[[], ww.Plan]] = {
+        "full": lambda: ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(1.0)),
+        "uniform": lambda: ww.plan(graph, score=ww.scores.Uniform(), budget=HALF, round_to=1),
+        "measured": lambda: measured(given, seed, data),
+        "lw_dna": lambda: by_gradients(seed, data),
+    }
+    found = given.runs and given.runs / f"{arm}-{seed}" / "plan.json"
+    plan = plans[arm]() if arm in plans else ww.Plan.load(found)
+    small = ww.shrink(full, plan)
+    torch.manual_seed(seed)
+    draw_fresh(small, lambda: fresh(NETWORK))
+    return small, ww.trace(small, image).macs() / graph.macs(), plan.widths
+
+
+def main() -> None:
+    """Train whatever is not in the results yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("parents", "data"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["full", "uniform", "measured"])
+    parser.add_argument("--epochs", type=int, default=8)
+    given = parser.parse_args()
+    data = load_cifar10(Source(folder=given.data))
+    path = RESULTS / "widths_matter.json"
+    for seed in given.seeds:
+        for arm in given.arms:
+            # Read anew each time: another process may have added to it.
+            rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
+            key = {"arm": arm, "seed": seed, "epochs": given.epochs}
+            if any(key.items() <= row.items() for row in rows):
+                continue
+            network, share, widths = network_of(arm, seed, given, data)
+            start = time.perf_counter()
+            fit(network, data, epochs=given.epochs, seed=seed)
+            row = key | {
+                "macs": round(share, 4),
+                "test": round(accuracy(network, data.test.images, data.test.labels, data), 2),
+                "held_out": round(
+                    accuracy(
+                        network,
+                        data.train.images[-HELD_OUT:],
+                        data.train.labels[-HELD_OUT:],
+                        data,
+                    ),
+                    2,
+                ),
+                "seconds": round(time.perf_counter() - start),
+                "widths": widths,
+            }
+            print(row, flush=True)
+            rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
+            write("widths_matter", {"network": NETWORK, "rows": [*rows, row]})
+
+
+if __name__ == "__main__":
+    main()

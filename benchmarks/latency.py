@@ -3,7 +3,8 @@
     python benchmarks/latency.py                       all networks and engines, one thread
     python benchmarks/latency.py resnet50 --engine eager --plans 5
 
-Nothing else should run meanwhile; all of it takes an hour or two. Per network and engine: what was
+Nothing else should run meanwhile; all of it takes an hour or two, and a row that is in
+results/latency.json is not measured again (`--anew` does). Per network and engine: what was
 predicted and measured for random plans of aligned widths, between a quarter and all of every axis;
 then plans of `Macs(0.5)`, of the same with odd widths and with steps as measured, and of
 `Latency(keep=0.5)`, all by L1, with what they leave of the MACs and of the time on the wall.
@@ -12,6 +13,7 @@ then plans of `Macs(0.5)`, of the same with odd widths and with steps as measure
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 
@@ -112,24 +114,28 @@ def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure, print a line each, and write benchmarks/results/latency.json."""
+    """Measure, print a line each, and add it to benchmarks/results/latency.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", default=LISTED, metavar="NETWORK")
     parser.add_argument("--engine", action="append", choices=("eager", "onnxruntime"))
     parser.add_argument("--batch", type=int, action="append")
     parser.add_argument("--plans", type=int, default=20)
-    parser.add_argument("--no-write", action="store_true", help="print only")
+    parser.add_argument("--anew", action="store_true", help="forget what was measured before")
     given = parser.parse_args()
-    rows = []
+    path = harness.RESULTS / "latency.json"
+    known = path.exists() and not given.anew
+    rows = json.loads(path.read_text())["results"]["rows"] if known else []
     for name in given.networks:
         for engine in given.engine or ("eager", "onnxruntime"):
             for batch in given.batch or (1, 16):
+                key = {"network": name, "engine": engine, "batch": batch}
+                if any(key.items() <= row.items() for row in rows):
+                    continue
                 setting = Setting(engine=Engine(engine), batch=batch, threads=1)
                 rows.append(of_network(name, setting, given.plans))
                 shown = {key: value for key, value in rows[-1].items() if key != "pairs_ms"}
                 print(shown, flush=True)
-    if not given.no_write:
-        print(harness.write("latency", {"rows": rows}))
+                harness.write("latency", {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import widthwise as ww
@@ -145,7 +146,7 @@ def test_fresh_weights_are_those_of_the_constructor(monkeypatch: pytest.MonkeyPa
     assert torch.equal(again.fc.weight, network.fc.weight)
     everything = ww.Plan.of(here.graph, here.graph.everything)
     for one, other in zip(
-        here.drawn(everything).parameters(), here.fresh().parameters(), strict=True
+        here.drawn(everything).parameters(), here.start().parameters(), strict=True
     ):
         assert torch.equal(one, other)
 
@@ -256,3 +257,67 @@ def test_every_arm_has_the_steps_that_were_measured(
     for arm in arms.values():
         assert arm.widths["layer3.0.conv1"] < 64
         assert all(width % 8 == 0 for name, width in arm.widths.items() if name != "fc")
+
+
+def test_a_trained_network_is_where_arms_start(tmp_path: Path) -> None:
+    """All but the one that is about fresh weights; and what it was worth is told."""
+    run(tmp_path / "first", "digits", *SEARCH, *LIMITS, "--arms", "[full]")
+    weights = tmp_path / "first" / "stages" / "full" / "model.safetensors"
+    still = ["--search.lr", "1e-12", "--converge.lr", "1e-12"]
+    arms = run(
+        tmp_path / "second",
+        "digits_fade",
+        *("--model.weights", str(weights)),
+        *("--search.epochs", "1", "--limits.round_to", "8"),
+        *still,
+        *("--arms", "[full,uniform,scratch,l1]"),
+    )
+    assert {name: arm.weights for name, arm in arms.items()} == {
+        "found": "inherited",
+        "full": "given",
+        "uniform": "given",
+        "scratch": "fresh",
+        "l1": "inherited",
+    }
+    given = load_file(weights)
+    # Statistics of normalisations move whatever the learning rate is.
+    trained = {name for name in given if name.endswith("weight") or name.endswith("bias")}
+
+    def of(arm: str) -> dict[str, torch.Tensor]:
+        return load_file(tmp_path / "second" / "stages" / arm / "model.safetensors")
+
+    assert all(torch.allclose(of("full")[name], given[name], atol=1e-6) for name in trained)
+    kept = ww.Plan.load(tmp_path / "second" / "stages" / "uniform" / "plan.json").axes["conv1"].kept
+    assert len(kept) == arms["uniform"].widths["conv1"] < 16
+    assert torch.allclose(of("uniform")["conv1.weight"], given["conv1.weight"][list(kept)])
+    narrow = of("scratch")["conv1.weight"]
+    assert not any(torch.allclose(row, other) for row in narrow for other in given["conv1.weight"])
+    results = read_results(tmp_path / "second")
+    assert results is not None and results.full.measures is not None
+    first = read_results(tmp_path / "first")
+    assert first is not None
+    full = next(arm for arm in first.arms if arm.arm == "full")
+    assert results.full.measures["accuracy"] == pytest.approx(full.measures["accuracy"], abs=1e-6)
+    page = (tmp_path / "second" / "report.html").read_text(encoding="utf-8")
+    assert "Your network" in page and "as given" in page
+
+
+@pytest.mark.parametrize("recipe", ["digits", "digits_lw_dna"])
+def test_methods_that_make_weights_of_their_own_take_none(recipe: str) -> None:
+    """Rather than ignore what was given."""
+    with pytest.raises(ConfigError, match=r"`model\.weights` has no effect.*`fade` goes on"):
+        load_recipe(recipe, ["--model.weights", "mine.safetensors"])
+
+
+def test_a_network_that_comes_with_its_weights_has_no_fresh_ones(tmp_path: Path) -> None:
+    """It is a trained one too; only the arm that needs others is refused, before any training."""
+    run(tmp_path / "first", "digits", *SEARCH, *LIMITS, "--arms", "[full]")
+    options = [
+        *("--model.name", str(tmp_path / "first" / "stages" / "full"), "--model.options", "{}"),
+        *("--task.batch_size", "256", "--search.epochs", "1", "--converge.epochs", "1"),
+        *("--threads", "1"),
+    ]
+    command = ["search", "digits_fade", *options]
+    assert main([*command, "--out", str(tmp_path / "second"), "--arms", "[scratch]"]) == 2
+    assert not (tmp_path / "second" / "stages").exists()
+    assert main([*command, "--out", str(tmp_path / "third"), "--arms", "[uniform]"]) == 0

@@ -158,8 +158,14 @@ def test_the_run_folder_is_a_model(whole: Path, capsys: pytest.CaptureFixture[st
     assert sum(p.numel() for p in model.parameters()) == ww.Plan.load(whole / "plan.json").params()
     assert main(["trace", str(whole)]) == 0
     capsys.readouterr()
-    assert main(["search", "digits", "--model.name", str(whole), "--out", str(whole / "no")]) == 2
-    assert "comes with its weights" in capsys.readouterr().err
+    command = ["search", "digits", "--model.name", str(whole), "--out", str(whole / "no")]
+    assert main(command) == 2
+    assert "`--model.options {}` gives none" in capsys.readouterr().err
+    assert main([*command, "--model.options", "{}", "--resume"]) == 2
+    assert "started with another configuration" in capsys.readouterr().err
+    command[-1] = str(whole / "neither")
+    assert main([*command, "--model.options", "{}"]) == 2
+    assert "comes with its weights, and the method `dhp` makes" in capsys.readouterr().err
     assert main(["eval", str(whole)]) == 0
     accuracy = results_of(whole).found.measures["accuracy"]
     assert f"test accuracy {accuracy:.2%}".replace("%", " %") in capsys.readouterr().out

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from widthwise.errors import ConfigError
-
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from widthwise.models import ModelSpec
 
@@ -37,7 +35,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="FILE",
         type=Path,
-        help="state dict to load, .safetensors or .pt (default: fresh weights)",
+        help="weights to load: .safetensors, or a state dict or checkpoint of torch.save "
+        "(default: fresh weights)",
     )
 
 
@@ -64,28 +63,14 @@ def build_model(
     """
     import torch
 
+    from widthwise.models.weights import load_weights
+
     # Every `widthwise plan` of one model gives one plan, whatever the weights are drawn from.
     torch.manual_seed(0)
     model = spec.build().eval()
     if weights is not None:
-        try:
-            model.load_state_dict(_read_weights(weights))
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            lines = str(error).splitlines()
-            raise ConfigError(
-                f"Cannot load `{weights}` into `{spec.name}`:\n    " + "\n    ".join(lines[:8])
-            ) from error
+        load_weights(model, weights, name=spec.name)
     return model, spec.example(shape)
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def input_shape(text: str) -> tuple[int, ...]:

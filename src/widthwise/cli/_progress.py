@@ -102,6 +102,14 @@ class ConsoleProgress:
         titles = [measure.title for measure in results.measures]
         for name in (*titles, "MACs", "parameters", "epochs", "seconds"):
             table.add_column(name, justify="right")
+        if (given := results.full.measures) is not None:
+            table.add_row(
+                "your network, as given",
+                *(m.finer().write(given[m.name]) for m in results.measures),
+                f"{results.full.macs:,}",
+                f"{results.full.params:,}",
+                "0",
+            )
         for arm in results.arms:
             table.add_row(
                 f"{arm.arm} ({arm.weights} weights)",

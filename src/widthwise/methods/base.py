@@ -83,6 +83,8 @@ class Method(Protocol):
     """Whether it trains while it decides: its recipes then have a `search` stage."""
     inherits: ClassVar[bool]
     """Whether the narrow network goes on with weights of the wide one, or starts fresh."""
+    goes_on: ClassVar[bool]
+    """Whether it goes on from the weights that a network has, or makes its own."""
 
     @property
     def before(self) -> tuple[Rewrite, ...]:

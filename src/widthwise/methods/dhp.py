@@ -49,6 +49,7 @@ class DhpSettings:
     title: ClassVar[str] = "DHP"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = False
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def handle(

@@ -38,6 +38,7 @@ class FadeSettings:
     title: ClassVar[str] = "Fade"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def handle(

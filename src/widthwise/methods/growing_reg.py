@@ -44,6 +44,7 @@ class GrowingRegSettings:
     title: ClassVar[str] = "Growing regularisation"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def handle(

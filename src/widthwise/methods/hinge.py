@@ -88,6 +88,7 @@ class HingeSettings:
     title: ClassVar[str] = "Hinge"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def attach(

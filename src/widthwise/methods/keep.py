@@ -27,6 +27,7 @@ class KeepSettings:
     title: ClassVar[str] = "As built"
     trains: ClassVar[bool] = False
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:

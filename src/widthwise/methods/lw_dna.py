@@ -47,6 +47,7 @@ class LwDnaSettings:
     title: ClassVar[str] = "LW-DNA"
     trains: ClassVar[bool] = False
     inherits: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = False
 
     @property
     def before(self) -> tuple[Widen]:

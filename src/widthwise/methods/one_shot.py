@@ -62,6 +62,7 @@ class OneShotSettings:
     title: ClassVar[str] = "One shot"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
     stop_limit: ClassVar[float] = 0.0
     check_every: ClassVar[int] = 1_000_000

@@ -50,6 +50,7 @@ class RandomSearchSettings:
     title: ClassVar[str] = "Random search"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
     stop_limit: ClassVar[float] = 0.0
     check_every: ClassVar[int] = 1_000_000

@@ -33,6 +33,7 @@ class RewriteSettings:
     title: ClassVar[str] = "Rewrite"
     trains: ClassVar[bool] = False
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.rewrites:

@@ -37,6 +37,7 @@ class SlimmingSettings:
     title: ClassVar[str] = "Slimming"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def handle(

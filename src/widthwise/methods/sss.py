@@ -40,6 +40,7 @@ class SssSettings:
     title: ClassVar[str] = "SSS"
     trains: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
 
     def handle(

@@ -92,7 +92,8 @@ class ModelSpec:
             raise ConfigError(
                 f"`{self.name}` cannot be built: {error}\n"
                 f"Options given: {given}\n"
-                "Hint: options are the keyword arguments of the network's constructor."
+                "Hint: options are the keyword arguments of the network's constructor; "
+                "`--model.options {}` gives none."
             ) from error
         if not isinstance(model, nn.Module):
             raise ConfigError(

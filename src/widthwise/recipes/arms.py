@@ -37,6 +37,8 @@ class Weights(Enum):
     """Those of the network it was cut from."""
     fresh = "fresh"
     """New ones, as the network's own constructor draws them at these widths."""
+    given = "given"
+    """Those of the user's trained network."""
 
 
 class Desk(Protocol):
@@ -269,7 +271,7 @@ ARMS = {
             title="Uniform widths",
             words="uniform widths at the same MACs",
             weights=Weights.fresh,
-            decide=ByScore(score=ww.scores.Uniform(), cost_of=FOUND.name),
+            decide=ByScore(score=ww.scores.Uniform(by=ww.scores.L1()), cost_of=FOUND.name),
         ),
         Arm(
             name="scratch",
@@ -311,17 +313,27 @@ ARMS = {
 """Name in a recipe -> what can be trained beside the found network."""
 
 
-def arms_of(recipe: SearchRecipe) -> list[Arm]:
+def arms_of(recipe: SearchRecipe, *, trained: bool = False) -> list[Arm]:
     """List the arms of a recipe.
 
     Args:
         recipe: The complete configuration.
+        trained: Whether the user's network is a trained one: then only the arm that is about fresh
+            weights has such.
 
     Returns:
         The found network, whose weights the method decides about, and those it is compared with.
     """
     weights = Weights.inherited if recipe.method.inherits else Weights.fresh
-    return [replace(FOUND, weights=weights), *(ARMS[name] for name in recipe.arms)]
+    arms = [replace(FOUND, weights=weights), *(ARMS[name] for name in recipe.arms)]
+    if not trained:
+        return arms
+    return [
+        replace(arm, weights=Weights.given)
+        if arm.weights is Weights.fresh and not isinstance(arm.decide, PlanOf)
+        else arm
+        for arm in arms
+    ]
 
 
 def check_arms(

@@ -25,6 +25,9 @@ class ModelConfig:
     """`widthwise/NAME`, `torchvision/NAME`, `timm/NAME` or `package.module:factory`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of its constructor."""
+    weights: str | None = None
+    """A file of trained weights to start from, `.safetensors` or of `torch.save`; fresh ones if not
+    given. Every arm but `scratch` then goes on from them, and is trained like the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,8 @@ class SearchRecipe:
             problems.append(
                 f"`search` has no effect: the method `{self.method.name}` decides without training"
             )
+        if self.model.weights is not None and not self.method.goes_on:
+            problems.append(f"`model.weights` has no effect: {self.why_not_trained}")
         if self.search is not None and self.search.distil:
             problems.append("`search.distil` has no effect: teachers are trained after the search")
         if self.carry_optimizer:
@@ -118,6 +123,16 @@ class SearchRecipe:
         )
         if problems:
             raise ConfigError("The recipe is set up wrongly:\n    " + "\n    ".join(problems))
+
+    @property
+    def why_not_trained(self) -> str | None:
+        """Say why its method does nothing with a trained network; None if it does."""
+        if self.method.goes_on:
+            return None
+        return (
+            f"the method `{self.method.name}` makes weights of its own; `fade` goes on from those "
+            "that a network has"
+        )
 
     def _problems_of_carrying(self) -> list[str]:
         if self.search is None:

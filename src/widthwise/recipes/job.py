@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 import widthwise as ww
 from widthwise.data.batches import derived_seed
+from widthwise.errors import ConfigError
 from widthwise.measures import Measure
 from widthwise.network.inputs import Inputs
 from widthwise.recipes.arms import FOUND, Arm, Decide, Weights, arms_of
@@ -57,8 +58,12 @@ class SearchJob:
             torch.set_num_threads(recipe.threads)
         self.task = recipe.task.open()
         self.setting = Setting(recipe.model, self.task, seed=recipe.seed)
+        if self.setting.trained and recipe.why_not_trained:
+            raise ConfigError(
+                f"`{recipe.model.name}` comes with its weights, and {recipe.why_not_trained}."
+            )
         self.workshop = Workshop(recipe=recipe, task=self.task, run=run, progress=progress)
-        self.arms = arms_of(recipe)
+        self.arms = arms_of(recipe, trained=self.setting.trained)
         self._benches: dict[str, SearchBench] = {}
         self._decisions: dict[str, _Decided] = {}
         self._check_arms()
@@ -80,6 +85,7 @@ class SearchJob:
             The results, the found network first.
         """
         self.run.write_json(self.run.path / "facts.json", dict(self.task.facts()))
+        given = self._once("given", self._measure_given) if self.setting.trained else None
         teacher_first = sorted(self.arms, key=lambda arm: arm.name != self.recipe.teacher)
         rows = {arm.name: self._once(arm.name, partial(self._train, arm)) for arm in teacher_first}
         graph = self.setting.graph
@@ -92,6 +98,7 @@ class SearchJob:
                 params=graph.params(),
                 widths=self.setting.widths,
                 frozen={name: axis.frozen for name, axis in graph.axes.items() if axis.frozen},
+                measures=given,
             ),
             arms=tuple(ArmResult.from_spec(rows[arm.name]) for arm in self.arms),
         )
@@ -103,6 +110,13 @@ class SearchJob:
         if is_leader():
             build_report(self.run.path)
         return results
+
+    def _measure_given(self) -> Mapping[str, float]:
+        """Measure the user's trained network before anything is done to it."""
+        values = self.task.evaluate(self.setting.network, self.recipe.hardware)
+        measured = ", ".join(f"{m.title} {m.write(values[m.name])}" for m in self.task.measures)
+        self.progress.note(f"As given: {measured}")
+        return values
 
     def bench(self, decide: Decide) -> SearchBench:
         """Give a method what it works on; see `widthwise.recipes.arms.Desk`."""
@@ -120,7 +134,7 @@ class SearchJob:
         assert decide.stage is not None
         search = self.recipe.search
         assert search is not None
-        network = self.setting.fresh()
+        network = self.setting.start()
         optimizer = self.workshop.fit(
             network,
             stage=decide.stage.name,
@@ -254,6 +268,8 @@ class SearchJob:
         """Return the network that an arm goes on with, and the momentum it has, if any."""
         if arm.weights is Weights.fresh:
             return self.setting.drawn(plan), None
+        if arm.weights is Weights.given:
+            return self.setting.narrowed(plan), None
         assert arm.decide.stage is not None
         folder = self.run.stage(arm.decide.stage.name)
         carried = read_tensors(folder / _OPTIMIZER) if self.recipe.carry_optimizer else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from widthwise.cost import costs_of
 from widthwise.data.batches import derived_seed
 from widthwise.errors import ConfigError
 from widthwise.models import resolve
+from widthwise.models.weights import load_weights
 from widthwise.network.initialisation import draw_fresh
 from widthwise.network.inputs import Inputs
 from widthwise.recipes.config import ModelConfig
@@ -31,7 +33,8 @@ class Setting:
         seed: Decides the fresh weights.
 
     Raises:
-        ConfigError: If there is no such network, or it does not fit the task.
+        ConfigError: If there is no such network, its weights cannot be loaded, or it does not fit
+            the task.
         DataError: If the data of the task are not there, or damaged.
     """
 
@@ -40,25 +43,23 @@ class Setting:
         self.task = task
         self.seed = seed
         self._spec = resolve(model.name)
-        if self._spec.has_weights:
-            raise ConfigError(
-                f"`{model.name}` comes with its weights, and every arm of a search starts from "
-                "fresh ones.\n"
-                "Hint: name its class as `package.module:factory`; `widthwise compress` makes a "
-                "trained network narrower."
-            )
-        self.network = self.fresh()
-        """The full network with fresh weights; kept, so that it is traced once."""
+        self.trained = model.weights is not None or self._spec.has_weights
+        """Whether the network is a trained one."""
+        self.network = self.start()
+        """The full network as arms start from it; kept, so that it is traced once."""
         task.check(self.network)
 
     def build(self) -> nn.Module:
         """Build the full network, with whatever weights the generator gives."""
         return self._spec.build(**self.model.options)
 
-    def fresh(self) -> nn.Module:
-        """Build the full network; every arm that starts from it has these weights."""
+    def start(self) -> nn.Module:
+        """Build the full network as arms start from it: with the user's weights, or fresh ones."""
         torch.manual_seed(derived_seed(self.seed))
-        return self.build()
+        network = self.build()
+        if self.model.weights is not None:
+            load_weights(network, Path(self.model.weights), name=self.model.name)
+        return network
 
     @cached_property
     def example(self) -> Any:
@@ -107,7 +108,7 @@ class Setting:
             plan: Made for it.
 
         Returns:
-            A new network, with slices of the fresh weights of the full one.
+            A new network, with slices of the weights that the full one starts with.
         """
         if not plan.before:
             # The network was traced once, whoever made the plan.
@@ -124,10 +125,18 @@ class Setting:
             A new network with the weights that its constructor draws at these widths.
 
         Raises:
-            ConfigError: If it cannot be known what those are.
+            ConfigError: If it cannot be known what those are, as where the constructor comes with
+                trained ones.
         """
-        if not plan.before and plan.widths == self.widths:
-            return self.fresh()
+        if self._spec.has_weights:
+            raise ConfigError(
+                f"`{self.model.name}` comes with its weights, and nobody knows how to draw fresh "
+                "ones.\n"
+                "Hint: leave out the arm `scratch`; or name the network's class as "
+                "`package.module:factory` and the file as `model.weights`."
+            )
+        if not self.trained and not plan.before and plan.widths == self.widths:
+            return self.start()
         network = self.narrowed(plan)
         torch.manual_seed(derived_seed(self.seed))
         draw_fresh(network, self.build)

@@ -148,8 +148,8 @@ class SearchBench:
         """Whether the search has reached its budget; None if nothing was searched in training."""
 
     def network(self) -> nn.Module:
-        """Build the user's own network with fresh weights, the same at every call."""
-        return self._setting.fresh()
+        """Build the user's own network as arms start from it, the same at every call."""
+        return self._setting.start()
 
     def build(self) -> nn.Module:
         """Build the user's own network with whatever weights the generator gives."""
@@ -196,6 +196,8 @@ class SearchBench:
             callbacks=[search, _WriteImportance(search, workshop.run, folder / "importance")],
             cost_fractions=cost_fractions,
         )
+        # The last steps of a search may be too few for a comparison.
+        search.search.check()
         self.reached = search.search.done
         workshop.run.write_json(folder / "history.json", search.search.history)
         return search.search, optimizer

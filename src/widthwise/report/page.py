@@ -102,7 +102,10 @@ def _tiles(record: RunRecord) -> str:
 
 def _results(record: RunRecord) -> str:
     rows = "\n".join(
-        _result_row(record, place, arm) for place, arm in enumerate(record.results.arms)
+        [
+            *_given_row(record),
+            *(_result_row(record, place, arm) for place, arm in enumerate(record.results.arms)),
+        ]
     )
     titles = [m.title[:1].upper() + m.title[1:] for m in record.results.measures]
     columns = ("Network", *titles, "MACs", "Parameters", "Epochs", "Training")
@@ -111,6 +114,22 @@ def _results(record: RunRecord) -> str:
 <tr>{header}</tr>
 {rows}
 </table></div>"""
+
+
+def _given_row(record: RunRecord) -> list[str]:
+    """Return the row of a trained network before anything was done to it, if there was one."""
+    full = record.results.full
+    if full.measures is None:
+        return []
+    measured = "".join(
+        f"<td>{escape(m.finer().write(full.measures[m.name]))}</td>"
+        for m in record.results.measures
+    )
+    return [
+        f"<tr><td>Your network<small>as given</small></td>{measured}"
+        f"<td>{full.macs:,}<small>100.0%</small></td>"
+        f"<td>{full.params:,}<small>100.0%</small></td><td>0</td><td></td></tr>"
+    ]
 
 
 def _result_row(record: RunRecord, place: int, arm: ArmResult) -> str:

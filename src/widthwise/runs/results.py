@@ -41,7 +41,7 @@ class ArmResult:
     words: str
     """What to call it in the middle of a sentence."""
     weights: str
-    """``inherited`` from the network before the cut, or ``fresh``."""
+    """``inherited`` from the network before the cut, ``fresh``, or ``given`` by the user."""
     measures: Mapping[str, float]
     """Name of a measure -> value after the last epoch, never of the best."""
     macs: int
@@ -74,6 +74,8 @@ class FullNetwork:
     """Axis -> width."""
     frozen: Mapping[str, str]
     """Axis -> why it keeps its width."""
+    measures: Mapping[str, float] | None = None
+    """Of a trained network, before anything was done to it; None where all weights were fresh."""
 
 
 @dataclass(frozen=True, kw_only=True)

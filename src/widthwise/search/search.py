@@ -147,7 +147,21 @@ class Search:
         self._handle.step(optimizer)
         self._steps += 1
         if self._steps % self._check_every == 0:
-            self._check()
+            self.check()
+
+    def check(self) -> None:
+        """Compare the cost with the budget now, for `done` and `history`."""
+        if self._history and self._history[-1]["step"] == self._steps:
+            return
+        ground, alive = self._settled(_alive)
+        costs = []
+        for budget in self._budgets:
+            full = full_cost(budget, self._full)
+            fraction = budget.cost(ground.graph, alive) / full
+            most = limit(budget, ground.graph, full=self._full)
+            costs.append((fraction - most / full, fraction))
+        excess, fraction = max(costs)
+        self._history.append(Check(step=self._steps, cost_fraction=fraction, excess=excess))
 
     def cost_alive(self) -> dict[str, int]:
         """Count the network of the units that are alive at this moment, floors respected.
@@ -283,17 +297,6 @@ class Search:
         self._history = [cast(Check, dict(check)) for check in state["history"]]
         if isinstance(self._handle, Remembering):
             self._handle.load_state_dict(state["handle"])
-
-    def _check(self) -> None:
-        ground, alive = self._settled(_alive)
-        costs = []
-        for budget in self._budgets:
-            full = full_cost(budget, self._full)
-            fraction = budget.cost(ground.graph, alive) / full
-            most = limit(budget, ground.graph, full=self._full)
-            costs.append((fraction - most / full, fraction))
-        excess, fraction = max(costs)
-        self._history.append(Check(step=self._steps, cost_fraction=fraction, excess=excess))
 
     def _settled(self, choose: Callable[[Ground], _Kept]) -> tuple[Ground, _Kept]:
         """Return the network that the handle would cut at this moment, and what it would keep."""

@@ -32,6 +32,20 @@ def test_uniform_plans_keep_the_first_channels() -> None:
     assert plan.widths == {"0": 2, "1": 4, "2": 1}
 
 
+def test_uniform_widths_may_keep_what_another_score_says() -> None:
+    """As wide as ever, and the widest filters stay instead of the first ones."""
+    net = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 8), nn.Linear(8, 1))
+    with torch.no_grad():
+        for number, size in enumerate((1.0, 3.0, 2.0, 4.0)):
+            net[0].weight[number] = size
+    graph = ww.trace(net, torch.zeros(1, 2))
+    score = ww.scores.Uniform(by=ww.scores.L1())
+    plan = ww.plan(graph, score=score, budget=ww.Macs(16))
+    assert plan.widths == ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(16)).widths
+    assert plan.kept["0"].tolist() == [1, 3]
+    assert repr(score) == "Uniform(by=L1())" and repr(ww.scores.Uniform()) == "Uniform()"
+
+
 def test_random_scores_are_uniform_numbers_of_a_seed() -> None:
     """A score per unit within [0, 1), the same for the same seed, all of them different."""
     graph = graph_of_meta()

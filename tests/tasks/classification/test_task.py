@@ -111,3 +111,17 @@ def test_wrong_settings_are_all_named() -> None:
     with pytest.raises(ConfigError) as caught:
         ClassificationSettings(dataset="digits", batch_size=0, mixup=-1.0, workers=-1)
     assert all(f"`task.{name}`" in str(caught.value) for name in ("batch_size", "mixup", "workers"))
+
+
+def test_images_are_scaled_as_a_trained_network_is_used_to() -> None:
+    """By the means and deviations that are given, one per channel, or not at all."""
+    own = ClassificationSettings(dataset="digits").open()
+    given = ClassificationSettings(dataset="digits", mean=(0.02,), std=(0.04,)).open()
+    raw = own.data.train.first(len(own.example()))
+    assert torch.allclose(given.example(), (raw - 255 * 0.02) / (255 * 0.04), atol=1e-5)
+    assert not torch.allclose(given.example(), own.example(), atol=1e-2)
+    with pytest.raises(ConfigError, match=r"`task\.std` has 3 values.*have 1 channels"):
+        _ = ClassificationSettings(dataset="digits", std=(0.2, 0.2, 0.2)).open().data
+    for wrong in ({"mean": (127.5,)}, {"std": (0.0,)}):
+        with pytest.raises(ConfigError, match=f"task.{next(iter(wrong))}"):
+            ClassificationSettings(dataset="digits", **wrong)

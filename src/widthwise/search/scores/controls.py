@@ -7,18 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from widthwise.graph import ChannelGraph
+from widthwise.search.scores.base import Score
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Narrow every axis to the same keep ratio, last channels first."""
+    """Narrow every axis to the same keep ratio.
+
+    Args:
+        by: What goes first within an axis: low scores; the last channels, if not given.
+    """
+
+    by: Score | None = None
 
     def __call__(self, graph: ChannelGraph) -> np.ndarray:
         """Score every unit, shape ``[units]``: the share of its axis that stays if it goes."""
+        order = -np.arange(graph.unit_count) if self.by is None else self.by(graph)
         scores = np.zeros(graph.unit_count)
         for axis in graph.axes.values():
-            scores[axis.units] = np.arange(axis.width, 0, -1) / axis.width
+            ranks = np.argsort(np.argsort(order[axis.units], kind="stable"), kind="stable")
+            scores[axis.units] = (ranks + 1) / axis.width
         return scores
+
+    def __repr__(self) -> str:
+        """As it is written."""
+        return "Uniform()" if self.by is None else f"Uniform(by={self.by!r})"
 
 
 @dataclass(frozen=True)

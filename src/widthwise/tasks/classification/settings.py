@@ -27,6 +27,11 @@ class ClassificationSettings:
     """Download the data set into the folder if it is not there."""
     image_size: int | None = None
     """Height and width of images that are cut out of larger ones."""
+    mean: tuple[float, ...] | None = None
+    """Of values that were divided by 255, per channel, as a trained network is used to; of the data
+    set if not given."""
+    std: tuple[float, ...] | None = None
+    """Their deviations."""
     batch_size: int = 64
     """Images per training step, of all processes together."""
     shift: int = 0
@@ -50,6 +55,8 @@ class ClassificationSettings:
                 ("shift", "at least 0", self.shift >= 0),
                 ("image_size", "at least 1", self.image_size is None or self.image_size >= 1),
                 ("workers", "at least 0", self.workers >= 0),
+                ("mean", "within [0, 1]", all(0 <= each <= 1 for each in self.mean or ())),
+                ("std", "above 0 and at most 1", all(0 < each <= 1 for each in self.std or ())),
                 ("label_smoothing", "in [0, 1)", 0 <= self.label_smoothing < 1),
                 ("mixup", "at least 0", self.mixup >= 0),
                 ("cutmix", "at least 0", self.cutmix >= 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,28 @@ class Classification:
         """The data set, loaded when it is first asked for.
 
         Raises:
-            ConfigError: If there is no such data set.
+            ConfigError: If there is no such data set, or it has other channels than means are given
+                for.
             DataError: If it is not there, or damaged.
         """
         folder = self.settings.folder
-        return load_dataset(
+        loaded = load_dataset(
             self.settings.dataset,
             folder=None if folder is None else Path(folder),
             download=self.settings.download,
             image_size=self.settings.image_size,
+        )
+        for name in ("mean", "std"):
+            values = getattr(self.settings, name)
+            if values is not None and len(values) != (channels := loaded.image_shape[0]):
+                raise ConfigError(
+                    f"`task.{name}` has {len(values)} values, and images of "
+                    f"`{self.settings.dataset}` have {channels} channels."
+                )
+        return replace(
+            loaded,
+            mean=_in_bytes(self.settings.mean) or loaded.mean,
+            std=_in_bytes(self.settings.std) or loaded.std,
         )
 
     @property
@@ -217,3 +231,7 @@ class Classification:
 
     def _normalise(self, images: Tensor) -> Tensor:
         return Normalise(self.data.mean, self.data.std)(images)
+
+
+def _in_bytes(values: Sequence[float] | None) -> tuple[float, ...]:
+    return tuple(255 * value for value in values or ())

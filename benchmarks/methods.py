@@ -4,8 +4,8 @@
         [--jobs 2]
 
 Makes the runs of the recipe `cifar10_resnet20_half` that are asked for, as many at a time as
-`--jobs` says, each of one thread; a run goes on where it was stopped. Then writes
-results/methods.json from all runs in the folder that are finished, asked for or not.
+`--jobs` says, each of one thread; a run goes on where it was stopped. Then compares all runs in the
+folder that are finished, asked for or not, with uniform widths: results/cifar10_resnet20_methods.
 
 All networks of a seed train for equally many epochs on the same data in the same order. What is
 measured is the network of the last epoch. Nothing is chosen on the test set.
@@ -14,16 +14,17 @@ measured is the network of the last epoch. Nothing is chosen on the test set.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import searched
+from harness import RESULTS, searched
 
 RECIPE = "cifar10_resnet20_half"
+NAME = "cifar10_resnet20_methods"
 STEPS = 3 * 390
 """Of a search: three epochs of CIFAR-10 in batches of 128."""
 
@@ -85,14 +86,6 @@ def run_of(method: str, seed: int, given: argparse.Namespace) -> Path:
     return searched(contender.recipe, given.runs / f"{method}-{seed}", options)
 
 
-def rows(runs: Path) -> Iterator[dict[str, Any]]:
-    """List the networks of all finished runs."""
-    for path in sorted(runs.glob("*/results.json")):
-        method, _, seed = path.parent.name.rpartition("-")
-        for arm in json.loads(path.read_text(encoding="utf-8"))["arms"]:
-            yield {"method": method, "seed": int(seed), **arm}
-
-
 def main() -> None:
     """Make the runs, and write what all of them say."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -106,6 +99,9 @@ def main() -> None:
         wanted = [(method, seed) for seed in given.seeds for method in given.methods]
         for folder in pool.map(lambda each: run_of(*each, given), wanted):
             print(folder, flush=True)
+    finished = sorted(path.parent for path in given.runs.glob("*/results.json"))
+    command = [sys.executable, "-m", "widthwise", "compare", *map(str, finished)]
+    subprocess.run([*command, "--against", "uniform", "--out", str(RESULTS / NAME)], check=True)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,21 @@ def test_history_has_one_entry_per_check_and_done_follows_the_last():
     assert [check["step"] for check in search.history] == list(range(2, search._steps + 1, 2))
 
 
+def test_a_check_compares_at_once_and_once_per_step():
+    """A search may end between two comparisons, and what its end has reached counts."""
+    model = Net()
+    search = ww.methods.fade(model, INPUT, budget=ww.Macs(0.5), steps=7, check_every=5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    train(model, search, optimizer, 7)
+    assert not search.done
+    search.check()
+    search.check()
+    assert search.done and [check["step"] for check in search.history] == [5, 7]
+    search.finish(optimizer)
+    with pytest.raises(SearchError, match="over"):
+        search.check()
+
+
 def test_cost_alive_counts_the_network_the_threshold_leaves():
     """MACs and parameters are those of the graph at the latents above the threshold."""
     _, search, _ = build(min_width=2)

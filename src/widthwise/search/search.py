@@ -150,7 +150,12 @@ class Search:
             self.check()
 
     def check(self) -> None:
-        """Compare the cost with the budget now, for `done` and `history`."""
+        """Compare the cost with the budget now, for `done` and `history`.
+
+        Raises:
+            SearchError: If the search is over.
+        """
+        self._require_running()
         if self._history and self._history[-1]["step"] == self._steps:
             return
         ground, alive = self._settled(_alive)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import widthwise as ww
 from widthwise.cli import main
@@ -57,6 +58,33 @@ def test_a_folder_with_everything(
     assert main(command) == 2
     assert "holds a network already" in capsys.readouterr().err
     assert main([*command, "--replace"]) == 0
+
+
+def test_a_network_of_ones_own_is_given_images_of_their_own_size(
+    material: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody knows what a factory builds for; and a network that only guesses is told of."""
+    weights, images = material
+    (tmp_path / "their_nets.py").write_text(
+        "from widthwise.models import resolve\n\n\ndef build():\n"
+        "    return resolve('widthwise/resnet14').build()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["compress", "their_nets:build", "--weights", str(weights), "--steps", "0"]
+    command += ["--budget", "macs=0.6", "--exclude", "layer1.*", "--data"]
+    assert main([*command, str(images), "--out", str(tmp_path / "small")]) == 0
+    said = capsys.readouterr().out
+    assert "inputs      3x32x32, mean 0.485" in said
+    assert "the full network is hardly better than chance" in said
+    mixed = tmp_path / "mixed"
+    for size in (32, 40):
+        mixed.mkdir(exist_ok=True)
+        Image.new("RGB", (size, size)).save(mixed / f"{size}.png")
+    assert main([*command, str(mixed), "--out", str(tmp_path / "no")]) == 2
+    assert "--input 1,3,224,224" in capsys.readouterr().err
 
 
 def test_a_cut_that_makes_it_slower_is_said(

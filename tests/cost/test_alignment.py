@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import widthwise as ww
 from meters import Computed
+from widthwise.cost.layers import layers_of
 from widthwise.errors import ConfigError
 from widthwise.latency.calls import LayerCall
+from widthwise.latency.engines import random_inputs
+from widthwise.latency.meter import InRounds
 from widthwise.search.limits import Limits
 
 IMAGE = torch.zeros(1, 3, 12, 12)
@@ -103,6 +108,29 @@ def test_noise_of_half_a_percent_asks_for_no_coarser_step(graph: ww.ChannelGraph
     assert (found["wide"], found["middle"]) == (8, 8)
 
 
+def test_rounds_outlast_what_disturbs_a_measurement() -> None:
+    """Of a layer that something else slowed down now and then, the least time is told."""
+
+    @dataclass
+    class Disturbed(Computed):
+        calls: int = 0
+
+        def layers(self, calls: Sequence[LayerCall]) -> list[float]:
+            self.calls += 1
+            slow = np.random.default_rng(self.calls).random(len(calls)) < 0.4
+            return [
+                self._layer(call) * (1.3 if each else 1.0)
+                for call, each in zip(calls, slow, strict=True)
+            ]
+
+    net = Net().eval()
+    layers = layers_of(ww.trace(net, IMAGE), random_inputs(ww.trace(net, IMAGE).inputs, 1))
+    calls = [layer.call for layer in layers]
+    quiet, disturbed = Computed(), Disturbed()
+    assert disturbed.layers(calls) != quiet.layers(calls)
+    assert InRounds(Disturbed(), 12).layers(calls) == quiet.layers(calls)
+
+
 def test_layers_that_are_alike_are_timed_once() -> None:
     """Five widths of each side of a layer, of which the ends of a window are shared by no other."""
     net = nn.Sequential(*(nn.Conv2d(64, 64, 1) for _ in range(6)))
@@ -123,6 +151,15 @@ def test_measured_steps_align_a_plan(graph: ww.ChannelGraph) -> None:
     assert all(narrowed[name] % 16 == 0 for name in ("wide", "middle", "narrow"))
 
 
+def test_processes_do_not_measure_for_themselves(
+    graph: ww.ChannelGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would decide for different widths."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="one of several processes"):
+        Limits(round_to="measured").on(graph, [latency(16)])
+
+
 def test_measured_steps_need_a_latency_budget(graph: ww.ChannelGraph) -> None:
     """Nothing else says what the network will run on."""
     with pytest.raises(ConfigError, match=r"ww\.Latency\(keep=1\.0"):
@@ -136,5 +173,6 @@ def test_steps_by_name_leave_the_default_to_others(graph: ww.ChannelGraph) -> No
     assert steps == {"wide": 96, "middle": 8, "slim": 5, "thin": 1}
     with pytest.raises(ConfigError, match="round_to"):
         ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5), round_to={"wise": 8})
-    with pytest.raises(ConfigError, match="round_to"):
-        Limits(round_to={"wide": 0})
+    for wrong in (0, None, "measured", 1.5):
+        with pytest.raises(ConfigError, match="round_to"):
+            Limits(round_to={"wide": wrong})  # type: ignore[dict-item]

@@ -214,3 +214,20 @@ def test_imagenet_may_lie_in_a_folder_of_its_own(inside: str, folder: Path) -> N
     for name in ("train", "val"):
         (folder / name).rename(folder / inside / name)
     assert len(load_dataset("imagenet", folder=folder).train) == 12
+
+
+def test_images_that_have_the_size_are_taken_as_they_are(
+    tmp_path: Path, write_image: WriteImage
+) -> None:
+    """A network of small images saw them whole; neither split is cut out or resized."""
+    for split in ("train", "val"):
+        for number, name in enumerate(CLASSES):
+            write_image(tmp_path / split / name / "0.png", size=(28, 28), seed=number)
+    data = load(tmp_path)
+    raw = torch.stack(
+        [functional.pil_to_tensor(Image.open(tmp_path / "train" / c / "0.png")) for c in CLASSES]
+    )
+    for split in (data.train, data.test):
+        assert torch.equal(split.first(3), raw)
+    images, labels = data.train.batch([2, 0], seed=5)
+    assert torch.equal(images, raw[labels]) and labels.tolist() == [2, 0]

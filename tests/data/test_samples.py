@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from widthwise.data.samples import samples_in
+from widthwise.data.samples import samples_in, size_in
 from widthwise.errors import ConfigError, DataError
 
 
@@ -79,3 +79,14 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"b\.png` cannot be read"):
         samples_in(tmp_path, shape=(1, 3, 32, 32), count=9)
+
+
+def test_the_size_of_images_is_told_where_all_have_one(tmp_path: Path) -> None:
+    """Of squares of one size; of others nobody knows what a network was trained on."""
+    for number in range(3):
+        draw(tmp_path / f"{number}.png", 10, size=24)
+    assert size_in(tmp_path) == 24
+    draw(tmp_path / "4.png", 10, size=25)
+    assert size_in(tmp_path) is None
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    assert size_in(tmp_path) == 32

@@ -20,6 +20,16 @@ def network(seed: int) -> nn.Sequential:
 
 
 STATE = network(1).state_dict()
+
+
+class Wrapped(nn.Module):
+    """A network whose own names all begin with what a wrapper would put before them."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.module = network(seed)
+
+
 KEPT: dict[str, Any] = {
     "a state dict": STATE,
     "a checkpoint of a trainer": {"epoch": 3, "state_dict": STATE, "optimizer": {"state": {}}},
@@ -28,6 +38,18 @@ KEPT: dict[str, Any] = {
     "compiled, of many GPUs": {
         "state_dict": {f"module._orig_mod.{name}": tensor for name, tensor in STATE.items()}
     },
+    "of many GPUs, compiled": {
+        f"_orig_mod.module.{name}": tensor for name, tensor in STATE.items()
+    },
+    "of Lightning": {
+        "state_dict": {f"network.{name}": tensor for name, tensor in STATE.items()},
+        "callbacks": {},
+    },
+    "an average": {
+        "n_averaged": torch.tensor(3),
+        **{f"module.{name}": tensor for name, tensor in STATE.items()},
+    },
+    "under a name of its own": {"net": STATE, "epoch": 3},
 }
 
 
@@ -51,15 +73,27 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     assert_loaded(tmp_path / "mine.safetensors")
 
 
+def test_names_that_a_network_knows_are_left_alone(tmp_path: Path) -> None:
+    """A part of the network may be called as a wrapper calls it."""
+    torch.save(Wrapped(1).state_dict(), tmp_path / "mine.pt")
+    other = Wrapped(2)
+    load_weights(other, tmp_path / "mine.pt", name="mine")
+    assert torch.equal(other.module[0].weight, STATE["0.weight"])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
         ("mine.pt", None, "No such file"),
         ("mine.safetensors", None, "No such file"),
-        ("mine.pt", b"not a file of weights", "Cannot load"),
-        ("mine.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00not json", "Cannot load"),
-        ("mine.pt", [1, 2], "expected a state dict"),
-        ("mine.pt", {"0.weight": torch.zeros(5, 3, 3, 3)}, "0.weight"),
+        ("mine.pt", b"", "no file of weights"),
+        ("mine.pt", b"not a file of weights", "no file of"),
+        ("mine.pt", b"174812789\n", "no file of"),
+        ("mine.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00not json", "no file of weights"),
+        ("mine.pt", [1, 2], "holds a list, expected a state dict"),
+        ("mine.pt", {0: torch.zeros(3)}, "expected a state dict"),
+        ("mine.pt", network(1), r"save `model\.state_dict\(\)`"),
+        ("mine.pt", {"0.weight": torch.zeros(5, 3, 3, 3)}, "size mismatch for 0.weight.*options"),
     ],
 )
 def test_what_does_not_fit_is_told_with_both_names(
@@ -71,6 +105,7 @@ def test_what_does_not_fit_is_told_with_both_names(
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(ConfigError, match=says) as caught:
+    with pytest.raises(ConfigError, match=f"(?s){says}") as caught:
         load_weights(network(2), path, name="mine")
+    assert max(map(len, str(caught.value).splitlines())) < 240
     assert name in str(caught.value) and "`mine`" in str(caught.value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import widthwise as ww
@@ -259,7 +259,9 @@ def test_every_arm_has_the_steps_that_were_measured(
         assert all(width % 8 == 0 for name, width in arm.widths.items() if name != "fc")
 
 
-def test_a_trained_network_is_where_arms_start(tmp_path: Path) -> None:
+def test_a_trained_network_is_where_arms_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """All but the one that is about fresh weights; and what it was worth is told."""
     run(tmp_path / "first", "digits", *SEARCH, *LIMITS, "--arms", "[full]")
     weights = tmp_path / "first" / "stages" / "full" / "model.safetensors"
@@ -290,6 +292,15 @@ def test_a_trained_network_is_where_arms_start(tmp_path: Path) -> None:
     kept = ww.Plan.load(tmp_path / "second" / "stages" / "uniform" / "plan.json").axes["conv1"].kept
     assert len(kept) == arms["uniform"].widths["conv1"] < 16
     assert torch.allclose(of("uniform")["conv1.weight"], given["conv1.weight"][list(kept)])
+    # What L1 keeps of them, and what fade does, are filters that were given.
+    plan = ww.Plan.load(tmp_path / "second" / "stages" / "l1" / "plan.json")
+    kept = plan.axes["layer3.0.conv1"].kept
+    narrow = of("l1")["layer3.0.conv1.weight"]
+    whole = given["layer3.0.conv1.weight"][list(kept)]
+    assert torch.allclose(narrow, whole[:, list(plan.axes["layer2.0.conv2"].kept)], atol=1e-6)
+    plan = ww.Plan.load(tmp_path / "second" / "plan.json")
+    whole = given["fc.weight"][:, list(plan.axes["layer3.0.conv2"].kept)]
+    assert torch.allclose(of("found")["fc.weight"], whole, atol=1e-6)
     narrow = of("scratch")["conv1.weight"]
     assert not any(torch.allclose(row, other) for row in narrow for other in given["conv1.weight"])
     results = read_results(tmp_path / "second")
@@ -300,6 +311,11 @@ def test_a_trained_network_is_where_arms_start(tmp_path: Path) -> None:
     assert results.full.measures["accuracy"] == pytest.approx(full.measures["accuracy"], abs=1e-6)
     page = (tmp_path / "second" / "report.html").read_text(encoding="utf-8")
     assert "Your network" in page and "as given" in page
+    # A run that goes on must not go on from other weights.
+    save_file({name: tensor + 1 for name, tensor in given.items()}, weights)
+    command = ["search", str(tmp_path / "second" / "config.yaml"), "--resume"]
+    assert main([*command, "--out", str(tmp_path / "second")]) == 2
+    assert "others than this run was started with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["digits", "digits_lw_dna"])
@@ -319,5 +335,5 @@ def test_a_network_that_comes_with_its_weights_has_no_fresh_ones(tmp_path: Path)
     ]
     command = ["search", "digits_fade", *options]
     assert main([*command, "--out", str(tmp_path / "second"), "--arms", "[scratch]"]) == 2
-    assert not (tmp_path / "second" / "stages").exists()
+    assert not (tmp_path / "second").exists()
     assert main([*command, "--out", str(tmp_path / "third"), "--arms", "[uniform]"]) == 0

@@ -161,9 +161,6 @@ def test_the_run_folder_is_a_model(whole: Path, capsys: pytest.CaptureFixture[st
     command = ["search", "digits", "--model.name", str(whole), "--out", str(whole / "no")]
     assert main(command) == 2
     assert "`--model.options {}` gives none" in capsys.readouterr().err
-    assert main([*command, "--model.options", "{}", "--resume"]) == 2
-    assert "started with another configuration" in capsys.readouterr().err
-    command[-1] = str(whole / "neither")
     assert main([*command, "--model.options", "{}"]) == 2
     assert "comes with its weights, and the method `dhp` makes" in capsys.readouterr().err
     assert main(["eval", str(whole)]) == 0

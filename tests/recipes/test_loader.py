@@ -181,6 +181,22 @@ def test_widths_are_aligned_as_in_python(text: str, round_to: object) -> None:
         load_recipe("digits", ["--limits.round_to", "mesured"])
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--model.weight", "mine.pt"], "--model.weights"),
+        (["--budget.mac", "0.5"], "--budget.macs"),
+        (["--method.sparsty=3"], "--method.sparsity"),
+    ],
+)
+def test_a_misspelt_option_is_told_the_nearest(given: list[str], meant: str) -> None:
+    """As a misspelt key of a file is."""
+    with pytest.raises(ConfigError, match=f"is `{meant}`"):
+        load_recipe("digits", given)
+    with pytest.raises(ConfigError, match="--help` lists"):
+        load_recipe("digits", ["--qqqqqq", "3"])
+
+
 def test_every_budget_can_be_set() -> None:
     """A recipe has a key for each quantity that can be budgeted."""
     assert {field.name for field in fields(BudgetConfig)} == set(BUDGETS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -136,6 +137,13 @@ def test_a_difference_within_the_uncertainty_is_none(tmp_path: Path) -> None:
     assert "level with the same widths with fresh weights (+0.2 ± 2.1 points)" in text
     assert "level with a one-shot cut by L1 magnitude (+1.6 ± 2.4 points)" in text
     assert "3.0 ± 2.6 points above uniform widths" in text
+
+
+def test_the_lead_says_what_a_trained_network_was_worth(tmp_path: Path) -> None:
+    """Before anything was done to it; that is what its owner compares with."""
+    results = read_run(make_run(tmp_path, arms=["full"], items=450)).results
+    given = replace(results, full=replace(results.full, measures={"accuracy": 0.9917}))
+    assert lead(given) == f"As given, your network has 99.2 %. {lead(results)}"
 
 
 @pytest.mark.parametrize("items", [12, 450, 10_000])

@@ -248,3 +248,16 @@ def test_texts_are_utf8_whatever_the_system_prefers(tmp_path: Path) -> None:
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "'gr\\xf6\\xdfer'\n"
+
+
+def test_a_run_that_was_refused_leaves_no_folder(tmp_path: Path) -> None:
+    """One in which something was done stays, with all that lies in it."""
+    run = open_run(tmp_path / "refused")
+    run.write_json(run.path / "facts.json", {})
+    run.discard()
+    assert not (tmp_path / "refused").exists()
+    run = open_run(tmp_path / "trained")
+    run.finish_stage("search", {"epochs": 1})
+    run.discard()
+    assert read_config(tmp_path / "trained") == CONFIG
+    run.close()

@@ -41,6 +41,35 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool) -> No
     parser.add_argument("--std", metavar="R,G,B", type=_numbers, help="their deviations")
 
 
+def input_of(given: argparse.Namespace, spec: ModelSpec) -> tuple[int, ...] | None:
+    """Return the shape of an input: as given, or as large as the images where nobody knows.
+
+    Args:
+        given: With what `add_data_arguments` and `add_model_arguments` have added.
+        spec: Of the network.
+
+    Returns:
+        The shape; None for the network's own.
+
+    Raises:
+        ConfigError: If neither the network nor the images tell.
+        DataError: If there are no images, or one cannot be read.
+    """
+    if given.input is not None or spec.shape_known or given.data is None:
+        shape: tuple[int, ...] | None = given.input
+        return shape
+    from widthwise.data.samples import size_in
+
+    size = size_in(given.data)
+    if size is None:
+        raise ConfigError(
+            f"How large the images of `{spec.name}` are is not known, and those in "
+            f"`{given.data}` are not all squares of one size.\n"
+            "Hint: say what the network was trained on, such as --input 1,3,224,224."
+        )
+    return 1, 3, size, size
+
+
 def read_samples(
     given: argparse.Namespace, spec: ModelSpec, example: Any, judged: int = 0
 ) -> Samples:

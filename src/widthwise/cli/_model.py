@@ -29,7 +29,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         metavar="N,C,H,W",
         type=input_shape,
-        help="shape of the example input (default: the one the network was published for)",
+        help="shape of the example input (default: the one the network was published for; of a "
+        "network of your own, the size of the images in --data, if they all have one)",
     )
     parser.add_argument(
         "--weights",

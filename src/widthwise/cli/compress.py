@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from widthwise.cli import VERBS
-from widthwise.cli._data import add_data_arguments, read_samples
+from widthwise.cli._data import add_data_arguments, input_of, read_samples
 from widthwise.cli._model import add_model_arguments, build_model
 from widthwise.cli.plan import add_limit_arguments, budget_argument
 from widthwise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from widthwise.data.samples import Samples
+
+_CHANCE = 0.15
+"""Of the way from guessing to always being right; a trained network is further along."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -43,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     from widthwise.recipes.compression import Order, compress_into, judged_of
     from widthwise.search.limits import Limits
 
-    model, example = build_model(spec, shape=given.input, weights=given.weights)
+    model, example = build_model(spec, shape=input_of(given, spec), weights=given.weights)
     samples = read_samples(given, spec, example, judged_of(given.images))
     order = Order(
         model=given.model,
@@ -75,6 +82,12 @@ def run(arguments: Sequence[str]) -> int:
         )
         bars.update(task, description="done", completed=bars.tasks[0].total)
     print(_summary(results))
+    print(_inputs(samples))
+    if _is_chance(results, len(samples.classes)):
+        print(
+            "\nNote: on these images the full network is hardly better than chance. Were they of "
+            "another size in training, or scaled otherwise? See --input, --mean and --std."
+        )
     print(f"\nSaved to {out}: plan.json, model.safetensors, results.json, report.html")
     return 0
 
@@ -104,6 +117,20 @@ def _summary(results: dict) -> str:  # type: ignore[type-arg]
             f"{judged}"
         )
     return "\n".join(lines)
+
+
+def _inputs(samples: Samples) -> str:
+    _, *shape = samples.images.shape
+    mean, std = (
+        ", ".join(f"{value / 255:.3g}" for value in values)
+        for values in (samples.mean, samples.std)
+    )
+    return f"inputs      {'x'.join(map(str, shape))}, mean {mean}, deviation {std}"
+
+
+def _is_chance(results: dict, classes: int) -> bool:  # type: ignore[type-arg]
+    accuracy = results["accuracy"]
+    return bool(accuracy) and accuracy["full"] < 1 / classes + _CHANCE * (1 - 1 / classes)
 
 
 def _parser(budgets: Sequence[str], steps: int) -> argparse.ArgumentParser:

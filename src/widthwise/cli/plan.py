@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from widthwise.cli import VERBS
-from widthwise.cli._data import add_data_arguments, read_samples
+from widthwise.cli._data import add_data_arguments, input_of, read_samples
 from widthwise.cli._model import add_model_arguments, build_model, is_pattern
 from widthwise.cli.trace import list_names
 from widthwise.errors import ConfigError
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     if is_pattern(given.model):
         return list_names(given.model)
     spec = resolve(given.model)
-    model, example = build_model(spec, shape=given.input, weights=given.weights)
+    model, example = build_model(spec, shape=input_of(given, spec), weights=given.weights)
     if given.score in of_data:
         score = of_data[given.score](read_samples(given, spec, example))
     else:

@@ -84,6 +84,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"\nStopped {progress.where()}. Go on with:\n    {resume}", file=sys.stderr)
         return 128 + stop.number
     except WidthwiseError:
+        if not given.resume:
+            run_folder.discard()
         print(f"\nStopped {progress.where()}.", file=sys.stderr)
         raise
     finally:

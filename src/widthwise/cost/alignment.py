@@ -15,7 +15,7 @@ STEPS = (32, 16, 8)
 """Widths between two multiples of one of these are held against a straight line."""
 _PARTS = 4
 """Into so many parts a step is divided."""
-_WORTH = 0.01
+_WORTH = 0.02
 """Share of the time that widths off a coarser step must cost before choice is given up for it."""
 
 
@@ -23,10 +23,10 @@ def steps_of(graph: ChannelGraph, layers: Sequence[Layer], meter: Meter) -> dict
     """Choose a multiple of channels for every free axis that is wide enough for a choice.
 
     Around half of an axis lies a window from a multiple of 32 channels to the next one; of 16 if it
-    has fewer than 64 channels, and of 8 if fewer than 32. The layers of the axis are timed at five
-    widths of that window. A straight line between its ends is what the others would take if only
-    the amount of work counted. The step is the smallest one whose multiples take at most a
-    hundredth more than that in the mean.
+    has fewer than 64 channels, and of 8 if fewer than 32. The layers that have the axis as a whole
+    side, and not in groups that are narrowed, are timed at five widths of that window. A straight
+    line between its ends is what the others would take if only the amount of work counted. The step
+    is the smallest one whose multiples take at most a fiftieth more than that in the mean.
 
     Args:
         graph: The network.

@@ -19,11 +19,13 @@ from widthwise.errors import BudgetError, ConfigError
 from widthwise.graph import ChannelGraph
 from widthwise.latency.device import relevant
 from widthwise.latency.engines import Engine, Setting, random_inputs
-from widthwise.latency.meter import Machine, Meter, Remembering
+from widthwise.latency.meter import InRounds, Machine, Meter, Remembering
 from widthwise.latency.store import Store
 
 _ENGINES = (Engine.eager, Engine.onnxruntime)
 """Compiling every layer at every width would take hours."""
+_ROUNDS = 4
+"""In which layers are timed to tell steps of widths apart."""
 
 
 @dataclass(frozen=True)
@@ -210,21 +212,25 @@ class Latency:
                 once; times are kept in the same file as others.
 
         Returns:
-            8, 16 or 32 channels for axes that are wide enough for a choice; others have the default
-            of `round_to`.
+            8, 16 or 32 channels; 4, 8 or 16 for axes of fewer than 64, and 2, 4 or 8 for those of
+            fewer than 32. Axes of fewer than 16 are not named, nor those without a layer that
+            could tell; they have the default of `round_to`.
         """
         layers = layers_of(graph, random_inputs(graph.inputs, self.batch))
-        return steps_of(graph, layers, self._meter())
-
-    def _meter(self) -> Meter:
-        return self.meter or Remembering(Machine(self.setting), Store(relevant(self.setting)))
+        meter = self.meter
+        if meter is None:
+            # Differences of a few percent count here, which a single round is not sure of.
+            store = Store({**relevant(self.setting), "rounds": _ROUNDS})
+            meter = Remembering(InRounds(Machine(self.setting), _ROUNDS), store)
+        return steps_of(graph, layers, meter)
 
     def _known(self, graph: ChannelGraph) -> _Known:
         # The predictor holds the meter, so that no other one gets its number.
         key = (self.setting, id(self.meter))
         of_graph = _KNOWN.setdefault(graph, {})
         if key not in of_graph:
-            of_graph[key] = _Known(Predictor(graph, self.setting, self._meter()))
+            meter = self.meter or Remembering(Machine(self.setting), Store(relevant(self.setting)))
+            of_graph[key] = _Known(Predictor(graph, self.setting, meter))
         return of_graph[key]
 
 

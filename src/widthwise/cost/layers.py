@@ -27,6 +27,7 @@ class Layer:
 
     @property
     def _grouped(self) -> int:
+        """Length of the dim that runs over all groups."""
         transposed = self.call.kind is Kind.transposed
         return self.call.inner if transposed else self.call.outer
 

@@ -11,9 +11,10 @@ from torch import nn
 from widthwise.cost.layers import Layer, layers_of
 from widthwise.graph import ChannelGraph
 from widthwise.latency.calls import LayerCall
-from widthwise.latency.engines import Setting, random_inputs
+from widthwise.latency.engines import Setting, random_inputs, with_values
 from widthwise.latency.meter import Meter
 from widthwise.latency.tables import Table, Tables
+from widthwise.network.copying import copy_module, named_tensors
 from widthwise.network.narrowing import narrow_module
 
 _SHARES = (0.75, 0.5)
@@ -93,8 +94,14 @@ class Predictor:
 
     @staticmethod
     def network(graph: ChannelGraph, kept: np.ndarray) -> nn.Module:
-        """Return the network at a plan's widths, without a proof: it is only run."""
-        return narrow_module(graph.model, graph.slots, graph.resized, kept)
+        """Return the network at a plan's widths, without a proof: it is only run.
+
+        Where the full one has no values, small constants stand in for them.
+        """
+        small = narrow_module(graph.model, graph.slots, graph.resized, kept)
+        if not any(tensor.is_meta for _, tensor in named_tensors(small)):
+            return small
+        return copy_module(small, lambda _, tensor: with_values(tensor))
 
     def _terms(self, graph: ChannelGraph, kept: np.ndarray) -> np.ndarray:
         counts = self._counts @ kept.astype(np.int64) + self._fixed

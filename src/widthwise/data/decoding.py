@@ -84,7 +84,10 @@ class FileItems:
 
 @dataclass(frozen=True, kw_only=True)
 class OnDemandSplit:
-    """Images that are decoded when they are needed, and a square cut out of each."""
+    """Images that are decoded when they are needed, and a square cut out of each.
+
+    An image that is such a square already is neither cut nor resized.
+    """
 
     items: Items
     classes: int
@@ -128,8 +131,12 @@ class OnDemandSplit:
         return torch.stack(images), torch.tensor(labels)
 
     def _decode(self, number: int, seed: int | None) -> tuple[Tensor, int]:
+        from torchvision.transforms.v2 import functional
+
         image, label = self.items[number]
         _check(image, label, self.items.where(number), mode=self.mode, classes=self.classes)
+        if image.size == (self.size, self.size):
+            return functional.pil_to_tensor(image), label
         return (self._middle(image) if seed is None else self._part(image, seed, number)), label
 
     def _middle(self, image: Image.Image) -> Tensor:

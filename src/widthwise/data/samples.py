@@ -16,6 +16,8 @@ from widthwise.data.photographs import SUFFIXES
 from widthwise.data.source import Source
 from widthwise.errors import ConfigError, DataError
 
+_LOOKED_AT = 64
+"""Images whose size is looked at."""
 _CIFAR = ("cifar-10-batches-bin", "cifar-10-batches-py")
 
 
@@ -137,6 +139,27 @@ def _spread(of: int, count: int) -> list[int]:
     chosen = torch.linspace(0, of - 1, count).round().long()
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     return [int(number) for number in chosen[order]]
+
+
+def size_in(folder: Path) -> int | None:
+    """Tell the size of the images in a folder, if they are squares of one size.
+
+    Args:
+        folder: As for `samples_in`.
+
+    Returns:
+        Height and width; None if they differ.
+
+    Raises:
+        DataError: If there are no images, or one cannot be read.
+    """
+    if any((folder / name).is_dir() for name in _CIFAR):
+        return 32
+    files, _ = _files(folder)
+    items = FileItems(files=files, mode="RGB")
+    sizes = {items[number][0].size for number in _spread(len(files), min(_LOOKED_AT, len(files)))}
+    width, height = next(iter(sizes))
+    return width if len(sizes) == 1 and width == height else None
 
 
 def _files(folder: Path) -> tuple[tuple[tuple[Path, int], ...], tuple[str, ...]]:

@@ -74,6 +74,29 @@ class Machine:
         return [times.low for times in found]
 
 
+class InRounds:
+    """A meter that measures layers several times over, and tells the least.
+
+    What disturbs a measurement lasts longer than a layer; a round takes many.
+
+    Args:
+        meter: What measures.
+        rounds: How often.
+    """
+
+    def __init__(self, meter: Meter, rounds: int) -> None:
+        self._meter, self._rounds = meter, rounds
+
+    def layers(self, calls: Sequence[LayerCall]) -> list[float]:
+        """Measure all layers in each round."""
+        found = [self._meter.layers(calls) for _ in range(self._rounds)]
+        return [min(times) for times in zip(*found, strict=True)]
+
+    def networks(self, networks: Sequence[nn.Module], inputs: Inputs) -> list[float]:
+        """Measure whole networks once."""
+        return self._meter.networks(networks, inputs)
+
+
 class Remembering:
     """A meter that measures no layer twice, and keeps what it has measured in a file.
 

@@ -25,7 +25,7 @@ class Bench(Protocol):
     """Called as ``loss(network(inputs), target)``."""
 
     def network(self) -> nn.Module:
-        """Build the user's own network with fresh weights, the same at every call."""
+        """Build the user's own network, with the same weights at every call."""
         ...
 
     def build(self) -> nn.Module:

@@ -90,7 +90,7 @@ class DhpSettings:
 
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
         """Search while the network trains, then cut; see `Method`."""
-        return decided(self, bench, budget=budget, limits=limits, seed=seed)
+        return decided(self, bench, budget=budget, limits=limits, seed=seed, ends_after=self.steps)
 
 
 def dhp(
@@ -202,6 +202,7 @@ def dhp(
         limits=limits,
         seed=seed,
         handle=partial(settings.handle, prox=prox),
+        ends_after=steps,
     )
 
 

@@ -65,7 +65,8 @@ class FadeSettings:
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
         """Search while the network trains, then cut; see `Method`."""
         steps = bench.steps if self.steps is None else self.steps
-        return decided(replace(self, steps=steps), bench, budget=budget, limits=limits)
+        settings = replace(self, steps=steps)
+        return decided(settings, bench, budget=budget, limits=limits, ends_after=steps)
 
 
 def fade(
@@ -155,4 +156,4 @@ def fade(
         include=include,
         exclude=exclude,
     )
-    return attached(settings, model, example_inputs, budget=budget, limits=limits)
+    return attached(settings, model, example_inputs, budget=budget, limits=limits, ends_after=steps)

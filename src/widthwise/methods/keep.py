@@ -47,7 +47,7 @@ class KeepSettings:
         """
         network = bench.network()
         graph = trace(network, bench.example)
-        if not select(graph, Uniform()(graph), budget, limits).all():
+        if not select(graph, Uniform()(graph), budget, limits.on(graph, budget)).all():
             raise BudgetError(
                 "The network costs more than the budget, and the method `keep` narrows nothing.\n"
                 "Hint: set `budget.macs: 1.0`, or choose a method that narrows, such as "

@@ -16,7 +16,7 @@ from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite, from_spec
 from widthwise.search.limits import Limits
 from widthwise.search.planning import select
-from widthwise.search.scores import Uniform
+from widthwise.search.scores import L1, Uniform
 from widthwise.shrinking import shrink
 
 
@@ -55,13 +55,13 @@ class RewriteSettings:
         """Rewrite the network, and narrow it uniformly where the budget asks for less.
 
         Args:
-            bench: Its network, with fresh weights, is rewritten.
+            bench: Its network is rewritten.
             budget: All of them are met; fractions refer to the network before the rewrites.
             limits: Floors, alignment and choice of axes of the rewritten network.
             seed: Noted in the plan; nothing is random.
 
         Returns:
-            The rewritten network, with what the rewrites make of fresh weights.
+            The rewritten network, with what the rewrites make of its weights.
         """
         network = bench.network()
         own = trace(network, bench.example)
@@ -72,7 +72,7 @@ class RewriteSettings:
         graph = trace(rewritten, bench.example)
         plan = Plan.of(
             graph,
-            select(graph, Uniform()(graph), budget, limits, full=own),
+            select(graph, Uniform(by=L1())(graph), budget, limits.on(graph, budget), full=own),
             budgets=budget,
             method=self.name,
             seed=seed,

@@ -69,6 +69,7 @@ def attached(
     limits: Limits,
     seed: int | None = None,
     handle: Callable[..., Handle] | None = None,
+    ends_after: int | None = None,
 ) -> Search:
     """Trace a network and attach a search to it.
 
@@ -80,6 +81,7 @@ def attached(
         limits: What no plan may go below.
         seed: Of whatever is random; None where nothing is.
         handle: Makes the handle in place of the settings, with what a recipe cannot say.
+        ends_after: Steps after which the search has reached its budget, where that is known.
 
     Returns:
         The search.
@@ -100,6 +102,7 @@ def attached(
         limits=limits,
         stop_limit=settings.stop_limit,
         check_every=settings.check_every,
+        ends_after=ends_after,
         method=settings.name,
         seed=seed,
     )
@@ -146,6 +149,7 @@ def decided(
     budget: Sequence[Budget],
     limits: Limits,
     seed: int | None = None,
+    ends_after: int | None = None,
 ) -> Found:
     """Search while the network of a bench trains, then cut; see `Method.decide`.
 
@@ -155,13 +159,22 @@ def decided(
         budget: All of them are met.
         limits: What no plan may go below.
         seed: Of whatever is random; None where nothing is.
+        ends_after: As for `attached`.
 
     Returns:
         The narrow network, its plan and the optimizer.
     """
 
     def attach(network: nn.Module) -> Search:
-        return attached(settings, network, bench.example, budget=budget, limits=limits, seed=seed)
+        return attached(
+            settings,
+            network,
+            bench.example,
+            budget=budget,
+            limits=limits,
+            seed=seed,
+            ends_after=ends_after,
+        )
 
     return found_by(bench, attach)
 

@@ -47,6 +47,8 @@ class ModelSpec:
     """Their deviations."""
     has_weights: bool = False
     """Whether what it builds is trained already."""
+    shape_known: bool = True
+    """Whether `input_shape` is what the network was made for, or a guess."""
 
     def example(self, shape: Sequence[int] | None = None) -> Tensor | tuple[Tensor, ...]:
         """Make example inputs: zeros, or what the network says.
@@ -258,7 +260,7 @@ def _import_path(name: str) -> ModelSpec:
             f"`{name}` must name a class or function that builds the network: found {found}.\n"
             f"Hint: {_did_you_mean(near)}a function without required arguments is enough."
         )
-    return ModelSpec(name=name, factory=factory, input_shape=IMAGENET_SHAPE)
+    return ModelSpec(name=name, factory=factory, input_shape=IMAGENET_SHAPE, shape_known=False)
 
 
 def _run_folder(folder: Path) -> ModelSpec:

@@ -1,7 +1,7 @@
 """The networks of a comparison, as values: what each is called and how its widths are decided.
 
-An arm decides widths (or keeps them), starts from inherited or fresh weights, and is trained; the
-job treats all of them alike. Names of arms are spelt here and nowhere else.
+An arm decides widths (or keeps them), starts from inherited, given or fresh weights, and is
+trained; the job treats all of them alike. Names of arms are spelt here and nowhere else.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class ByMethod:
         """Let the method decide; see `Decide`."""
         recipe = desk.recipe
         return recipe.method.decide(
-            desk.bench(self), budget=recipe.budget.open(), limits=desk.limits, seed=recipe.seed
+            desk.bench(self), budget=recipe.budget.open(), limits=recipe.limits, seed=recipe.seed
         )
 
 
@@ -330,10 +330,15 @@ def arms_of(recipe: SearchRecipe, *, trained: bool = False) -> list[Arm]:
         return arms
     return [
         replace(arm, weights=Weights.given)
-        if arm.weights is Weights.fresh and not isinstance(arm.decide, PlanOf)
+        if arm.weights is Weights.fresh and not _about_others(arm.decide)
         else arm
         for arm in arms
     ]
+
+
+def _about_others(decide: Decide) -> bool:
+    """Tell whether a way to decide is about weights that are not the user's own."""
+    return isinstance(decide, PlanOf) or (isinstance(decide, Nothing) and decide.rewritten)
 
 
 def check_arms(

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 import widthwise as ww
 from widthwise.data.batches import derived_seed
-from widthwise.errors import ConfigError
+from widthwise.errors import ConfigError, RunError
 from widthwise.measures import Measure
 from widthwise.network.inputs import Inputs
 from widthwise.recipes.arms import FOUND, Arm, Decide, Weights, arms_of
@@ -66,6 +66,7 @@ class SearchJob:
         self.arms = arms_of(recipe, trained=self.setting.trained)
         self._benches: dict[str, SearchBench] = {}
         self._decisions: dict[str, _Decided] = {}
+        self._said = -1
         self._check_arms()
 
     @cached_property
@@ -85,7 +86,7 @@ class SearchJob:
             The results, the found network first.
         """
         self.run.write_json(self.run.path / "facts.json", dict(self.task.facts()))
-        given = self._once("given", self._measure_given) if self.setting.trained else None
+        given = self._given() if self.setting.trained else None
         teacher_first = sorted(self.arms, key=lambda arm: arm.name != self.recipe.teacher)
         rows = {arm.name: self._once(arm.name, partial(self._train, arm)) for arm in teacher_first}
         graph = self.setting.graph
@@ -111,12 +112,26 @@ class SearchJob:
             build_report(self.run.path)
         return results
 
-    def _measure_given(self) -> Mapping[str, float]:
-        """Measure the user's trained network before anything is done to it."""
-        values = self.task.evaluate(self.setting.network, self.recipe.hardware)
-        measured = ", ".join(f"{m.title} {m.write(values[m.name])}" for m in self.task.measures)
-        self.progress.note(f"As given: {measured}")
-        return values
+    def _given(self) -> Mapping[str, float]:
+        """Measure the user's trained network, once and before anything is done to it."""
+        weights = self.setting.fingerprint()
+
+        def measure() -> Mapping[str, Any]:
+            values = self.task.evaluate(self.setting.network, self.recipe.hardware)
+            measured = ", ".join(f"{m.title} {m.write(values[m.name])}" for m in self.task.measures)
+            self.progress.note(f"As given: {measured}")
+            return {"weights": weights, "measures": values}
+
+        found = self._once("given", measure)
+        if found["weights"] != weights:
+            source = self.recipe.model.weights or self.recipe.model.name
+            raise RunError(
+                f"The weights of `{source}` are others than this run was started with.\n"
+                "Why: some networks would have been trained from those, and others from these.\n"
+                "Hint: bring the file back, or start anew with `--out FOLDER`."
+            )
+        measures: Mapping[str, float] = found["measures"]
+        return measures
 
     def bench(self, decide: Decide) -> SearchBench:
         """Give a method what it works on; see `widthwise.recipes.arms.Desk`."""
@@ -157,7 +172,8 @@ class SearchJob:
 
     def says(self, number: int, of: int, what: str) -> None:
         """Tell the user what is being done; see `widthwise.recipes.arms.Desk`."""
-        if number % max(of // 10, 1) == 0:
+        if number % max(of // 10, 1) == 0 and number != self._said:
+            self._said = number
             self.progress.note(f"compress, step {number + 1} of {of}: {what}")
 
     def _check_arms(self) -> None:

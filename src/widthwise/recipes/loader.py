@@ -131,9 +131,22 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> SearchRecipe:
     try:
         values = parser.instantiate(parser.parse_args(list(overrides)))
     except (argparse.ArgumentError, TypeError) as error:
-        raise ConfigError(f"Recipe `{recipe}`: {error}\nHint: {_HELP.format(recipe)}") from error
+        raise ConfigError(
+            f"Recipe `{recipe}`: {error}\nHint: {_nearest(parser, overrides)}{_HELP.format(recipe)}"
+        ) from error
     given = {f.name: values[f.name] for f in fields(SearchRecipe) if f.name in values}
     return SearchRecipe(**given)
+
+
+def _nearest(parser: ArgumentParser, overrides: Sequence[str]) -> str:
+    """Name the option that was meant, for the first one that is unknown; empty if none is near."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    for override in overrides:
+        option = override.partition("=")[0]
+        if option.startswith("--") and option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            return f"the nearest to `{option}` is `{near[0]}`; " if near else ""
+    return ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -48,6 +49,14 @@ class Setting:
         self.network = self.start()
         """The full network as arms start from it; kept, so that it is traced once."""
         task.check(self.network)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the weights that arms start from."""
+        hashed = hashlib.sha256()
+        for name, tensor in self.network.state_dict().items():
+            hashed.update(name.encode())
+            hashed.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return hashed.hexdigest()
 
     def build(self) -> nn.Module:
         """Build the full network, with whatever weights the generator gives."""

@@ -68,7 +68,7 @@ class Contender:
 
     title: str
     weights: str
-    """``inherited`` or ``fresh``."""
+    """``inherited``, ``fresh`` or ``given``; see `ArmResult`."""
     seeds: tuple[int, ...]
     headline: Spread
     macs_fraction: float

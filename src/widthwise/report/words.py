@@ -42,10 +42,16 @@ def lead(results: Results) -> str:
         results: Of a finished run.
 
     Returns:
-        A sentence of plain text; empty if there is nothing to compare with.
+        Plain text: how good a trained network was before, if one was given, and one sentence;
+        empty if there is nothing to compare with.
     """
     parts = [_compared(results, other) for other in results.arms[1:]]
-    return f"{results.found.words.capitalize()} is {_listed(parts)}." if parts else ""
+    text = f"{results.found.words.capitalize()} is {_listed(parts)}." if parts else ""
+    if results.full.measures is None:
+        return text
+    measure = results.headline
+    given = f"As given, your network has {measure.write(results.full.measures[measure.name])}."
+    return f"{given} {text}".rstrip()
 
 
 def certainty(results: Results) -> str:

@@ -32,12 +32,14 @@ from widthwise.runs.locking import hold_folder
 from widthwise.runs.processes import is_leader, wait_for_all
 from widthwise.runs.reading import read_config, read_json, read_metrics
 from widthwise.runs.writing import (
+    LOCK_NAME,
     remove_unfinished,
     write_file,
     write_json,
 )
 
 _SETTINGS = ("config.yaml", "environment.json")
+_FACTS = "facts.json"
 
 
 class RunFolder:
@@ -86,6 +88,13 @@ class RunFolder:
         except BaseException:
             self.close()
             raise
+
+    def discard(self) -> None:
+        """Remove a folder in which nothing was done yet; one with anything else in it stays."""
+        there = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if is_leader() and there <= {*_SETTINGS, _FACTS, LOCK_NAME}:
+            self.close()
+            shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Let other processes use the folder."""

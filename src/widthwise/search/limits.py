@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import torch.distributed
 
 from widthwise.cost import Budget, Latency
 from widthwise.errors import ConfigError
@@ -57,10 +59,11 @@ class Limits:
                 # A string is a sequence of its letters.
                 object.__setattr__(self, option, (names,))
         _require_channels("min_width", self.min_width)
-        steps = self.round_to.values() if isinstance(self.round_to, Mapping) else [self.round_to]
-        for step in steps:
-            if step is not None and step != _MEASURED:
+        if isinstance(self.round_to, Mapping):
+            for step in self.round_to.values():
                 _require_channels("round_to", step)
+        elif self.round_to is not None and self.round_to != _MEASURED:
+            _require_channels("round_to", self.round_to)
         ratios = self.min_keep.values() if isinstance(self.min_keep, Mapping) else [self.min_keep]
         if not all(0 <= ratio <= 1 for ratio in ratios):
             raise ConfigError(f"`min_keep` must be within [0, 1], got {self.min_keep!r}.")
@@ -115,6 +118,13 @@ class Limits:
         """
         if self.round_to != _MEASURED:
             return self
+        if torch.distributed.is_available() and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise ConfigError(
+                '`round_to="measured"` was asked for in one of several processes.\n'
+                "Why: each would measure for itself, and decide for widths of its own.\n"
+                "Hint: measure in a process alone, and give all of them what "
+                "`ww.Latency(...).steps(graph)` says."
+            )
         for budget in budgets:
             if isinstance(budget, Latency):
                 return replace(self, round_to=budget.steps(graph))

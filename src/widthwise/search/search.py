@@ -63,6 +63,7 @@ class Search:
         stop_limit: The search is `done` when its cost is above the budget by at most this fraction
             of the full cost.
         check_every: Steps between two comparisons with the budget.
+        ends_after: Steps after which there is one more, of a search that has a length.
         method: Name of the method, for the plan.
         seed: The seed it uses, for the plan; None where nothing is random.
         before: What was done to the user's own network to get this one, for the plan.
@@ -82,6 +83,7 @@ class Search:
         limits: Limits,
         stop_limit: float = 0.05,
         check_every: int = 100,
+        ends_after: int | None = None,
         method: str,
         seed: int | None = None,
         before: Sequence[Rewrite] = (),
@@ -98,6 +100,7 @@ class Search:
         self._budgets = tuple(budgets)
         self._limits = limits.only(graph, handle.driven)
         self._stop_limit, self._check_every = stop_limit, check_every
+        self._ends_after = ends_after
         self._method, self._seed, self._before = method, seed, tuple(before)
         self._require_reachable()
         self._history: list[Check] = []
@@ -146,7 +149,7 @@ class Search:
         self._require_running()
         self._handle.step(optimizer)
         self._steps += 1
-        if self._steps % self._check_every == 0:
+        if self._steps % self._check_every == 0 or self._steps == self._ends_after:
             self.check()
 
     def check(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 import widthwise as ww
+from widthwise.errors import ConfigError
 
 
 def graph_of_meta() -> ww.ChannelGraph:
@@ -43,6 +45,8 @@ def test_uniform_widths_may_keep_what_another_score_says() -> None:
     plan = ww.plan(graph, score=score, budget=ww.Macs(16))
     assert plan.widths == ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(16)).widths
     assert plan.kept["0"].tolist() == [1, 3]
+    with pytest.raises(ConfigError, match=r"ww\.scores\.L1\(\)"):
+        ww.scores.Uniform(by=ww.scores.L1)
     assert repr(score) == "Uniform(by=L1())" and repr(ww.scores.Uniform()) == "Uniform()"
 
 

@@ -79,7 +79,8 @@ class Decomposed:
         own = self.at(()).graph
         allowed = {axis.name for axis in limits.axes(own)}
         everywhere = 0.0 if isinstance(limits.min_keep, Mapping) else limits.min_keep
-        ranks = replace(limits, min_keep=everywhere, include=None, exclude=None)
+        aligned = None if isinstance(limits.round_to, Mapping) else limits.round_to
+        ranks = replace(limits, min_keep=everywhere, round_to=aligned, include=None, exclude=None)
         keep: dict[str, float] = {}
         origins: dict[str, Axis] = {}
         excluded = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from widthwise.graph import ChannelGraph
-from widthwise.search.scores.base import Score
+from widthwise.search.scores.base import Score, require_score
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class Uniform:
     """
 
     by: Score | None = None
+
+    def __post_init__(self) -> None:
+        if self.by is not None:
+            require_score(self.by)
 
     def __call__(self, graph: ChannelGraph) -> np.ndarray:
         """Score every unit, shape ``[units]``: the share of its axis that stays if it goes."""

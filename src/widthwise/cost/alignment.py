@@ -1,4 +1,4 @@
-"""Multiples of channels that a machine likes, per axis, from times of its layers."""
+"""Multiples of channels that a machine likes, from times of the layers of a network."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _WORTH = 0.02
 
 
 def steps_of(graph: ChannelGraph, layers: Sequence[Layer], meter: Meter) -> dict[str, int]:
-    """Choose a multiple of channels for every free axis that is wide enough for a choice.
+    """Choose a multiple of channels for the free axes that are wide enough for a choice.
 
     Around half of an axis lies a window from a multiple of 32 channels to the next one; of 16 if it
     has fewer than 64 channels, and of 8 if fewer than 32. The layers that have the axis as a whole
     side, and not in groups that are narrowed, are timed at five widths of that window. A straight
-    line between its ends is what the others would take if only the amount of work counted. The step
-    is the smallest one whose multiples take at most a fiftieth more than that in the mean.
+    line between its ends is what the others would take if only the amount of work counted. Of all
+    windows of one length together, the step is the smallest one whose multiples take at most a
+    fiftieth more than that in the mean.
 
     Args:
         graph: The network.
@@ -45,24 +46,22 @@ def steps_of(graph: ChannelGraph, layers: Sequence[Layer], meter: Meter) -> dict
     owner = np.full(graph.unit_count, -1)
     for number, axis in enumerate(axes.values()):
         owner[axis.units] = number
-    probes: list[list[LayerCall]] = []
-    owners: list[int] = []
-    for layer in layers:
-        for number, row in _probed(layer, list(axes.values()), owner):
-            owners.append(number)
-            probes.append(row)
-    calls = {call.key: call for row in probes for call in row}
+    probed = [
+        (list(axes)[number], calls)
+        for layer in layers
+        for number, calls in _probed(layer, list(axes.values()), owner)
+    ]
+    calls = {call.key: call for _, row in probed for call in row}
     times = dict(zip(calls, meter.layers(list(calls.values())), strict=True))
-    found = {}
-    for number, axis in enumerate(axes.values()):
-        rows = [
-            [times[call.key] for call in row]
-            for mine, row in zip(owners, probes, strict=True)
-            if mine == number
-        ]
-        if rows:
-            found[axis.name] = _smallest_worth(_window(axis), np.sum(rows, axis=0))
-    return found
+    # One layer's times are not sure to a hundredth; those of all together are.
+    sums: dict[int, np.ndarray] = {}
+    for name, row in probed:
+        apart = _window(axes[name]).step
+        found = np.array([times[call.key] for call in row])
+        line = np.linspace(found[0], found[-1], len(found))
+        sums[apart] = sums.get(apart, 0) + np.array([found, line])
+    chosen = {apart: _smallest_worth(both[0] / both[1] - 1) * apart for apart, both in sums.items()}
+    return {name: chosen[_window(axes[name]).step] for name, _ in probed}
 
 
 def _window(axis: Axis) -> range:
@@ -99,10 +98,9 @@ def _probed(
     return found
 
 
-def _smallest_worth(window: range, times: np.ndarray) -> int:
-    """Choose a step from times of the widths of a window."""
-    excess = times / np.linspace(times[0], times[-1], len(times)) - 1
+def _smallest_worth(excess: np.ndarray) -> int:
+    """Choose how many of the parts of a window a step has, from what widths take beyond a line."""
     apart = 1
     while apart < _PARTS and excess[apart:-1:apart].mean() > _WORTH:
         apart *= 2
-    return apart * window.step
+    return apart

@@ -99,9 +99,11 @@ def main() -> None:
         wanted = [(method, seed) for seed in given.seeds for method in given.methods]
         for folder in pool.map(lambda each: run_of(*each, given), wanted):
             print(folder, flush=True)
-    finished = sorted(path.parent for path in given.runs.glob("*/results.json"))
-    command = [sys.executable, "-m", "widthwise", "compare", *map(str, finished)]
-    subprocess.run([*command, "--against", "uniform", "--out", str(RESULTS / NAME)], check=True)
+    # Results name runs as they are given here, and nobody else has such folders.
+    finished = sorted(path.parent.name for path in given.runs.glob("*/results.json"))
+    command = [sys.executable, "-m", "widthwise", "compare", *finished]
+    out = str((RESULTS / NAME).resolve())
+    subprocess.run([*command, "--against", "uniform", "--out", out], check=True, cwd=given.runs)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 RESTORATION = HERE.parent / "docs" / "restoration.md"
 TRACKING = HERE.parent / "docs" / "tracking.md"
+BENCHMARKS = HERE.parent / "docs" / "benchmarks.md"
+WIDTHS = "<!-- made by benchmarks/summary.py from widths_matter -->"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 HEALING = "<!-- made by benchmarks/summary.py from healing -->"
 COMPARISONS = ("cifar10_resnet20_compare", "cifar10_resnet20_lw_dna")
@@ -157,6 +159,28 @@ def compare_table(name: str) -> str:
     return "\n".join(lines)
 
 
+def widths_table() -> str:
+    """Return the table of fresh weights at several widths, with the machine under it."""
+    content = _load("widths_matter")
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for row in content["results"]["rows"]:
+        cells.setdefault(row["arm"], []).append(row)
+    lines = ["| widths | test accuracy, by seed | mean | MACs |", "|---|---|--:|--:|"]
+    for arm, rows in cells.items():
+        found = [row["test"] for row in sorted(rows, key=lambda row: row["seed"])]
+        share = sum(row["macs"] for row in rows) / len(rows)
+        each = ", ".join(f"{value:.2f}" for value in found)
+        lines.append(f"| {arm} | {each} | {_mean(found)} | {share:.0%} |")
+    where = content["environment"]
+    epochs = ", ".join(sorted({str(row["epochs"]) for row in content["results"]["rows"]}))
+    lines += [
+        "",
+        f"ResNet-20 on CIFAR-10, fresh weights, {epochs} epochs, all test images, last epoch "
+        f"({where['processor']}, torch {where['torch']}).",
+    ]
+    return "\n".join(lines)
+
+
 STEPS_OF_REPAIR = ("right after", "batchnorm", "healed", "refined")
 
 
@@ -260,6 +284,7 @@ def main() -> None:
     for name in COMPARISONS:
         tables[f"<!-- made by benchmarks/summary.py from {name} -->"] = compare_table(name)
     _replace(README, tables)
+    _replace(BENCHMARKS, {WIDTHS: widths_table()})
     _replace(
         RESTORATION,
         {

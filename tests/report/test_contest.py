@@ -26,7 +26,7 @@ from widthwise.report.contest_views import (
     verdict,
     write_contest,
 )
-from widthwise.report.theme import house_style
+from widthwise.report.theme import arm_colour, arm_marker, house_style
 
 UNIFORM = (0.900, 0.904, 0.902, 0.898)
 DHP = (0.890, 0.893, 0.888, 0.891)
@@ -230,3 +230,9 @@ def test_milliseconds_stand_in_table_and_figure(tmp_path: Path) -> None:
         one, two = contest_figure(found), contest_figure(known)
     assert [len(figure.axes) for figure in (one, two)] == [1, 2]
     assert two.axes[1].get_xlabel() == "milliseconds for one input"
+
+
+def test_no_two_networks_are_drawn_alike() -> None:
+    """Colours begin anew after a few; then the points have another shape."""
+    drawn = {(arm_colour(place), arm_marker(place)) for place in range(20)}
+    assert len(drawn) == 20 and len({colour for colour, _ in drawn}) < 20

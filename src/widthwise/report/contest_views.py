@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from widthwise.measures import Measure
 from widthwise.report.comparison_views import write_views, written
 from widthwise.report.contest import Contender, Contest, Difference, Level
-from widthwise.report.theme import arm_colour, house_style, panel
+from widthwise.report.theme import arm_colour, arm_marker, house_style, panel
 
 
 def columns(contest: Contest) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ def _draw(axes: Axes, contest: Contest, across: Callable[[Contender], float | No
             yerr=[point[2] for point in points],
             color=arm_colour(place),
             label=name,
-            marker="o",
+            marker=arm_marker(place),
             markersize=5,
             linewidth=1.6,
             capsize=3,

@@ -37,6 +37,18 @@ PAPER, INK, MUTED, GRID, PALE = (
 FOUND = _COLOURS["arm0"][0]
 
 
+def arm_marker(place: int) -> str:
+    """Return the shape of a network's points: another one each time that colours begin anew.
+
+    Args:
+        place: As for `arm_colour`.
+
+    Returns:
+        A marker of Matplotlib.
+    """
+    return "osD^"[place // len(_ARMS) % 4]
+
+
 def arm_colour(place: int) -> str:
     """Return the colour of a network in figures.
 

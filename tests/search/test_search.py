@@ -153,14 +153,12 @@ def test_history_has_one_entry_per_check_and_done_follows_the_last():
 
 def test_a_check_compares_at_once_and_once_per_step():
     """A search may end between two comparisons, and what its end has reached counts."""
-    model = Net()
-    search = ww.methods.fade(model, INPUT, budget=ww.Macs(0.5), steps=7, check_every=5)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    model, search, optimizer = build(check_every=5)
     train(model, search, optimizer, 7)
-    assert not search.done
+    assert [check["step"] for check in search.history] == [5]
     search.check()
     search.check()
-    assert search.done and [check["step"] for check in search.history] == [5, 7]
+    assert [check["step"] for check in search.history] == [5, 7]
     search.finish(optimizer)
     with pytest.raises(SearchError, match="over"):
         search.check()

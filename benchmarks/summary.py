@@ -16,6 +16,8 @@ README = HERE.parent / "README.md"
 RESTORATION = HERE.parent / "docs" / "restoration.md"
 TRACKING = HERE.parent / "docs" / "tracking.md"
 BENCHMARKS = HERE.parent / "docs" / "benchmarks.md"
+LATENCY = HERE.parent / "docs" / "latency.md"
+MILLISECONDS = "<!-- made by benchmarks/summary.py from latency -->"
 WIDTHS = "<!-- made by benchmarks/summary.py from widths_matter -->"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 HEALING = "<!-- made by benchmarks/summary.py from healing -->"
@@ -181,6 +183,32 @@ def widths_table() -> str:
     return "\n".join(lines)
 
 
+def latency_table() -> str:
+    """Return the table of what plans take in milliseconds, with the machine under it."""
+    content = _load("latency")
+    lines = [
+        "| network, engine, batch | prediction off by | odd | multiples of 8 | measured steps | "
+        "`Latency(keep=0.5)` | its MACs |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    plans = ("macs_half_odd", "macs_half", "macs_half_measured_steps", "latency_half")
+    for row in content["results"]["rows"]:
+        taken = [f"{row[name]['time_kept']:.0%}" for name in plans]
+        lines.append(
+            f"| {row['network']}, {row['engine']}, {row['batch']} | {row['median_error']:.0%} | "
+            f"{' | '.join(taken)} | {row['latency_half']['macs_kept']:.0%} |"
+        )
+    where = content["environment"]
+    lines += [
+        "",
+        "Median error of the prediction over 20 random plans; then the time of the full network "
+        "that is left by the clock, of plans at half the MACs with any widths, with multiples of 8 "
+        "and with steps as measured, and of plans for half the time. One thread "
+        f"({where['processor']}, torch {where['torch']}).",
+    ]
+    return "\n".join(lines)
+
+
 STEPS_OF_REPAIR = ("right after", "batchnorm", "healed", "refined")
 
 
@@ -285,6 +313,7 @@ def main() -> None:
         tables[f"<!-- made by benchmarks/summary.py from {name} -->"] = compare_table(name)
     _replace(README, tables)
     _replace(BENCHMARKS, {WIDTHS: widths_table()})
+    _replace(LATENCY, {MILLISECONDS: latency_table()})
     _replace(
         RESTORATION,
         {

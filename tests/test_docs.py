@@ -102,6 +102,7 @@ def test_measured_figures_are_those_of_the_result_files() -> None:
     for name in summary.COMPARISONS:
         assert summary.compare_table(name) in readme
     assert summary.widths_table() in summary.BENCHMARKS.read_text(encoding="utf-8")
+    assert summary.latency_table() in summary.LATENCY.read_text(encoding="utf-8")
     page = summary.RESTORATION.read_text(encoding="utf-8")
     for task in image_restoration_table.PUBLISHED:
         assert image_restoration_table.table(task) in page

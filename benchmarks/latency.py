@@ -91,7 +91,7 @@ def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
         "pairs_ms": [[round(predicted, 3), round(found, 3)] for predicted, found in pairs],
     }
     start = time.perf_counter()
-    steps = budget.steps(graph)
+    steps = budget.multiples(graph)
     row["seconds_to_measure_steps"] = round(time.perf_counter() - start, 1)
     for title, wanted, round_to in (
         ("macs_half", ww.Macs(0.5), None),

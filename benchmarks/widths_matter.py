@@ -99,6 +99,8 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=["full", "uniform", "measured"])
     parser.add_argument("--epochs", type=int, default=8)
     given = parser.parse_args()
+    if given.runs is None and {"dhp", "fade"} & set(given.arms):
+        parser.error("the arms dhp and fade need --runs")
     data = load_cifar10(Source(folder=given.data))
     path = RESULTS / "widths_matter.json"
     for seed in given.seeds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from widthwise.cost.layers import layers_of
 from widthwise.errors import ConfigError
 from widthwise.latency.calls import LayerCall
 from widthwise.latency.engines import random_inputs
-from widthwise.latency.meter import InRounds
+from widthwise.latency.meter import InRounds, Machine
 from widthwise.search.limits import Limits
 
 IMAGE = torch.zeros(1, 3, 12, 12)
@@ -91,7 +92,7 @@ def latency(block: int) -> ww.Latency:
 )
 def test_a_step_is_a_block(graph: ww.ChannelGraph, block: int, steps: dict[str, int]) -> None:
     """Not where an axis is narrower than two blocks, and takes as long at all of its widths."""
-    found = latency(block).steps(graph)
+    found = latency(block).multiples(graph)
     assert {name: found[name] for name in steps} == steps
     assert "thin" not in found and "last" not in found
 
@@ -104,7 +105,7 @@ def test_noise_of_half_a_percent_asks_for_no_coarser_step(graph: ww.ChannelGraph
         def layers(self, calls: list[LayerCall]) -> list[float]:  # type: ignore[override]
             return [self._layer(call) * (1 + 0.005 * (-1) ** (call.outer // 8)) for call in calls]
 
-    found = ww.Latency(keep=1.0, meter=Noisy()).steps(graph)
+    found = ww.Latency(keep=1.0, meter=Noisy()).multiples(graph)
     assert (found["wide"], found["middle"]) == (8, 8)
 
 
@@ -131,11 +132,31 @@ def test_rounds_outlast_what_disturbs_a_measurement() -> None:
     assert InRounds(Disturbed(), 12).layers(calls) == quiet.layers(calls)
 
 
+def test_this_machine_is_measured_in_rounds_once(
+    graph: ww.ChannelGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four rounds of all layers, and none the next time; nor are they taken for times of tables."""
+    monkeypatch.setenv("WIDTHWISE_CACHE", str(tmp_path))
+    rounds: list[int] = []
+
+    def layers(self: Machine, calls: Sequence[LayerCall]) -> list[float]:
+        rounds.append(len(calls))
+        return Blocks(block=16).layers(calls)
+
+    monkeypatch.setattr(Machine, "layers", layers)
+    budget = ww.Latency(keep=1.0, threads=1)
+    assert budget.multiples(graph) == latency(16).multiples(graph)
+    assert len(rounds) == 4 and len(set(rounds)) == 1
+    assert budget.multiples(graph) and len(rounds) == 4
+    budget.cost(graph, graph.everything)
+    assert len(rounds) == 5
+
+
 def test_layers_that_are_alike_are_timed_once() -> None:
     """Five widths of each side of a layer, of which the ends of a window are shared by no other."""
     net = nn.Sequential(*(nn.Conv2d(64, 64, 1) for _ in range(6)))
     meter = Computed()
-    found = ww.Latency(keep=1.0, meter=meter).steps(ww.trace(net, torch.zeros(1, 64, 4, 4)))
+    found = ww.Latency(keep=1.0, meter=meter).multiples(ww.trace(net, torch.zeros(1, 64, 4, 4)))
     assert set(found) == {"0", "1", "2", "3", "4"}
     assert len(meter.asked) == len({call.key for call in meter.asked}) == 9
 
@@ -144,7 +165,9 @@ def test_measured_steps_align_a_plan(graph: ww.ChannelGraph) -> None:
     """The latency budget says on what, and stands beside one of MACs."""
     budget = [ww.Macs(0.5), latency(16)]
     plan = ww.plan(graph, score=ww.scores.L1(), budget=budget, round_to="measured")
-    same = ww.plan(graph, score=ww.scores.L1(), budget=budget, round_to=latency(16).steps(graph))
+    same = ww.plan(
+        graph, score=ww.scores.L1(), budget=budget, round_to=latency(16).multiples(graph)
+    )
     assert plan.widths == same.widths
     narrowed = {name: w for name, w in plan.widths.items() if w < graph.axes[name].width}
     assert {"wide", "middle", "narrow"} <= set(narrowed)

@@ -216,18 +216,23 @@ def test_imagenet_may_lie_in_a_folder_of_its_own(inside: str, folder: Path) -> N
     assert len(load_dataset("imagenet", folder=folder).train) == 12
 
 
-def test_images_that_have_the_size_are_taken_as_they_are(
+def test_whole_images_are_neither_cut_nor_resized_further_than_needed(
     tmp_path: Path, write_image: WriteImage
 ) -> None:
-    """A network of small images saw them whole; neither split is cut out or resized."""
+    """What has the size is evaluated as it is; training cuts parts out unless told otherwise."""
     for split in ("train", "val"):
         for number, name in enumerate(CLASSES):
             write_image(tmp_path / split / name / "0.png", size=(28, 28), seed=number)
-    data = load(tmp_path)
     raw = torch.stack(
         [functional.pil_to_tensor(Image.open(tmp_path / "train" / c / "0.png")) for c in CLASSES]
     )
-    for split in (data.train, data.test):
-        assert torch.equal(split.first(3), raw)
-    images, labels = data.train.batch([2, 0], seed=5)
-    assert torch.equal(images, raw[labels]) and labels.tolist() == [2, 0]
+    for whole in (False, True):
+        data = load_dataset("imagefolder", folder=tmp_path, image_size=28, whole=whole)
+        for split in (data.train, data.test):
+            assert torch.equal(split.first(3), raw)
+        images, labels = data.train.batch([2, 0], seed=5)
+        assert torch.equal(images, raw[labels]) == whole and labels.tolist() == [2, 0]
+    smaller = load_dataset("imagefolder", folder=tmp_path, image_size=14, whole=True).test.first(1)
+    with Image.open(tmp_path / "val" / "ant" / "0.png") as image:
+        resized = functional.pil_to_tensor(functional.resize(image, [14]))
+    assert torch.equal(smaller[0], resized)

@@ -91,6 +91,7 @@ def test_names_that_a_network_knows_are_left_alone(tmp_path: Path) -> None:
         ("mine.pt", b"174812789\n", "no file of"),
         ("mine.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00not json", "no file of weights"),
         ("mine.pt", [1, 2], "holds a list, expected a state dict"),
+        ("mine.pt", {"student": STATE, "teacher": STATE}, "expected a state dict"),
         ("mine.pt", {0: torch.zeros(3)}, "expected a state dict"),
         ("mine.pt", network(1), r"save `model\.state_dict\(\)`"),
         ("mine.pt", {"0.weight": torch.zeros(5, 3, 3, 3)}, "size mismatch for 0.weight.*options"),

@@ -244,7 +244,7 @@ def test_every_arm_has_the_steps_that_were_measured(
 ) -> None:
     """Where a latency budget says on what, and whatever decides the widths."""
     monkeypatch.setenv("WIDTHWISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(ww.Latency, "steps", lambda self, graph: dict.fromkeys(graph.axes, 8))
+    monkeypatch.setattr(ww.Latency, "multiples", lambda self, graph: dict.fromkeys(graph.axes, 8))
     arms = run(
         tmp_path / "run",
         "digits",

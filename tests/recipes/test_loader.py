@@ -181,6 +181,14 @@ def test_widths_are_aligned_as_in_python(text: str, round_to: object) -> None:
         load_recipe("digits", ["--limits.round_to", "mesured"])
 
 
+def test_processes_cannot_each_measure_for_themselves() -> None:
+    """They would decide for different widths; it is known before any of them starts."""
+    options = ["--limits.round_to", "measured", "--budget.latency", "1.0", "--hardware.devices"]
+    assert load_recipe("digits", [*options, "1"]).hardware.devices == 1
+    with pytest.raises(ConfigError, match="measured by every process"):
+        load_recipe("digits", [*options, "2"])
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [

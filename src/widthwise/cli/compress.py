@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from widthwise.cli import VERBS
 from widthwise.cli._data import add_data_arguments, input_of, read_samples
@@ -83,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
         bars.update(task, description="done", completed=bars.tasks[0].total)
     print(_summary(results))
     print(_inputs(samples))
-    if _is_chance(results, len(samples.classes)):
+    if _hardly_knows(results, len(samples.classes)):
         print(
             "\nNote: on these images the full network is hardly better than chance. Were they of "
             "another size in training, or scaled otherwise? See --input, --mean and --std."
@@ -92,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _summary(results: dict) -> str:  # type: ignore[type-arg]
+def _summary(results: Mapping[str, Any]) -> str:
     from widthwise.plans.text import timing
 
     macs, params, times = results["macs"], results["params"], results["milliseconds"]
@@ -128,7 +128,7 @@ def _inputs(samples: Samples) -> str:
     return f"inputs      {'x'.join(map(str, shape))}, mean {mean}, deviation {std}"
 
 
-def _is_chance(results: dict, classes: int) -> bool:  # type: ignore[type-arg]
+def _hardly_knows(results: Mapping[str, Any], classes: int) -> bool:
     accuracy = results["accuracy"]
     return bool(accuracy) and accuracy["full"] < 1 / classes + _CHANCE * (1 - 1 / classes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from widthwise.cost.layers import Layer
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.latency.calls import LayerCall
 from widthwise.latency.meter import Meter
+from widthwise.rules import UnitNumbers
 
-STEPS = (32, 16, 8)
+_STEPS = (32, 16, 8)
 """Widths between two multiples of one of these are held against a straight line."""
 _PARTS = 4
 """Into so many parts a step is divided."""
@@ -19,7 +20,7 @@ _WORTH = 0.02
 """Share of the time that widths off a coarser step must cost before choice is given up for it."""
 
 
-def steps_of(graph: ChannelGraph, layers: Sequence[Layer], meter: Meter) -> dict[str, int]:
+def multiples_of(graph: ChannelGraph, layers: Sequence[Layer], meter: Meter) -> dict[str, int]:
     """Choose a multiple of channels for the free axes that are wide enough for a choice.
 
     Around half of an axis lies a window from a multiple of 32 channels to the next one; of 16 if it
@@ -38,64 +39,50 @@ def steps_of(graph: ChannelGraph, layers: Sequence[Layer], meter: Meter) -> dict
         Channels by axis. Axes of fewer than 16 channels, and those without a layer that could tell,
         are not named.
     """
-    axes = {
-        axis.name: axis
-        for axis in graph.axes.values()
-        if axis.frozen is None and len(_window(axis)) > 1
-    }
-    owner = np.full(graph.unit_count, -1)
-    for number, axis in enumerate(axes.values()):
-        owner[axis.units] = number
-    probed = [
-        (list(axes)[number], calls)
-        for layer in layers
-        for number, calls in _probed(layer, list(axes.values()), owner)
-    ]
+    probed = [each for layer in layers for each in _probed(graph, layer)]
     calls = {call.key: call for _, row in probed for call in row}
     times = dict(zip(calls, meter.layers(list(calls.values())), strict=True))
-    # One layer's times are not sure to a hundredth; those of all together are.
+    # One layer's times are not sure to a fiftieth; those of all together are.
     sums: dict[int, np.ndarray] = {}
-    for name, row in probed:
-        apart = _window(axes[name]).step
+    for axis, row in probed:
         found = np.array([times[call.key] for call in row])
         line = np.linspace(found[0], found[-1], len(found))
+        apart = _window(axis).step
         sums[apart] = sums.get(apart, 0) + np.array([found, line])
     chosen = {apart: _smallest_worth(both[0] / both[1] - 1) * apart for apart, both in sums.items()}
-    return {name: chosen[_window(axes[name]).step] for name, _ in probed}
+    return {axis.name: chosen[_window(axis).step] for axis, _ in probed}
 
 
 def _window(axis: Axis) -> range:
     """Return the widths to time, in channels, with both ends; none if there is no choice."""
     channels = axis.width * axis.unit_size
-    for step in STEPS:
+    for step in _STEPS:
         if channels >= 2 * step and step // _PARTS % axis.unit_size == 0:
             start = max(channels // 2 // step, 1) * step
             return range(start, start + step + 1, step // _PARTS)
     return range(0)
 
 
-def _probed(
-    layer: Layer, axes: Sequence[Axis], owner: np.ndarray
-) -> list[tuple[int, list[LayerCall]]]:
-    """List the sides of a layer that are one axis, and the calls that tell about it."""
-    found = []
-    for side, units in enumerate((layer.outer, layer.inner)):
-        if units is None or (layer.call.groups > 1 and not layer.whole_groups):
-            continue
-        number = int(owner[units[0]])
-        one = number >= 0 and bool((owner[units] == number).all())
-        if one and len(units) == axes[number].width * axes[number].unit_size:
-            outer, inner = layer.call.outer, layer.call.inner
-            found.append(
-                (
-                    number,
-                    [
-                        layer.at(width, inner) if side == 0 else layer.at(outer, width)
-                        for width in _window(axes[number])
-                    ],
-                )
-            )
-    return found
+def _probed(graph: ChannelGraph, layer: Layer) -> Iterator[tuple[Axis, list[LayerCall]]]:
+    """Yield the free axes that are a whole side of a layer, and the calls that tell about them."""
+    if layer.call.groups > 1 and not layer.whole_groups:
+        return
+    outer, inner = layer.call.outer, layer.call.inner
+    if (axis := _whole(graph, layer.outer)) is not None:
+        yield axis, [layer.at(width, inner) for width in _window(axis)]
+    if (axis := _whole(graph, layer.inner)) is not None:
+        yield axis, [layer.at(outer, width) for width in _window(axis)]
+
+
+def _whole(graph: ChannelGraph, units: UnitNumbers | None) -> Axis | None:
+    """Return the free axis with a choice of widths that a side is, all of it and once."""
+    if units is None:
+        return None
+    for axis in graph.axes.values():
+        if axis.frozen is None and axis.units.start <= units[0] < axis.units.stop:
+            channels = np.repeat(np.arange(axis.units.start, axis.units.stop), axis.unit_size)
+            return axis if len(_window(axis)) and np.array_equal(np.sort(units), channels) else None
+    return None
 
 
 def _smallest_worth(excess: np.ndarray) -> int:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from widthwise.cost.alignment import steps_of
+from widthwise.cost.alignment import multiples_of
 from widthwise.cost.base import limit as limit_of
 from widthwise.cost.base import read_amount
 from widthwise.cost.layers import layers_of
@@ -204,12 +204,12 @@ class Latency:
         right = found["bound"] * found["predicted"] / found["measured"]
         return replace(self, limit=float(min(right, limit_of(self, graph, full=full))))
 
-    def steps(self, graph: ChannelGraph) -> dict[str, int]:
+    def multiples(self, graph: ChannelGraph) -> dict[str, int]:
         """Tell which multiples of channels are quick here, by axis; see `round_to` of `plan`.
 
         Args:
             graph: The network. Its layers are timed near half of their widths, those that are alike
-                once; times are kept in the same file as others.
+                once; times are kept in a file of their own.
 
         Returns:
             8, 16 or 32 channels; 4, 8 or 16 for axes of fewer than 64, and 2, 4 or 8 for those of
@@ -222,7 +222,7 @@ class Latency:
             # Differences of a few percent count here, which a single round is not sure of.
             store = Store({**relevant(self.setting), "rounds": _ROUNDS})
             meter = Remembering(InRounds(Machine(self.setting), _ROUNDS), store)
-        return steps_of(graph, layers, meter)
+        return multiples_of(graph, layers, meter)
 
     def _known(self, graph: ChannelGraph) -> _Known:
         # The predictor holds the meter, so that no other one gets its number.

@@ -40,6 +40,7 @@ def load_dataset(
     folder: Path | None = None,
     download: bool = False,
     image_size: int | None = None,
+    whole: bool = False,
 ) -> ImageClasses:
     """Load a data set by name.
 
@@ -49,6 +50,7 @@ def load_dataset(
             if not given.
         download: Whether to download it there if it is not there and can be had.
         image_size: Height and width of squares cut out of images of any size; 224 if not given.
+        whole: Whether these are as large as they can be, in training too.
 
     Returns:
         The data set.
@@ -58,7 +60,9 @@ def load_dataset(
             for.
         DataError: If it is not in the folder, or damaged.
     """
-    source = Source(folder=data_folder(folder), download=download, image_size=image_size)
+    source = Source(
+        folder=data_folder(folder), download=download, image_size=image_size, whole=whole
+    )
     library, slash, rest = name.partition("/")
     if slash and library in LIBRARIES:
         return LIBRARIES[library](rest, source)

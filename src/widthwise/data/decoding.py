@@ -84,10 +84,7 @@ class FileItems:
 
 @dataclass(frozen=True, kw_only=True)
 class OnDemandSplit:
-    """Images that are decoded when they are needed, and a square cut out of each.
-
-    An image that is such a square already is neither cut nor resized.
-    """
+    """Images that are decoded when they are needed, and a square cut out of each."""
 
     items: Items
     classes: int
@@ -95,6 +92,8 @@ class OnDemandSplit:
     """Pillow's mode of every image: `RGB` or `L`."""
     size: int
     """Height and width of the squares."""
+    whole: bool = False
+    """Whether squares are as large as they can be: no parts in training, no margin left off."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -131,18 +130,18 @@ class OnDemandSplit:
         return torch.stack(images), torch.tensor(labels)
 
     def _decode(self, number: int, seed: int | None) -> tuple[Tensor, int]:
-        from torchvision.transforms.v2 import functional
-
         image, label = self.items[number]
         _check(image, label, self.items.where(number), mode=self.mode, classes=self.classes)
-        if image.size == (self.size, self.size):
-            return functional.pil_to_tensor(image), label
-        return (self._middle(image) if seed is None else self._part(image, seed, number)), label
+        if seed is None or self.whole:
+            return self._middle(image), label
+        return self._part(image, seed, number), label
 
     def _middle(self, image: Image.Image) -> Tensor:
         from torchvision.transforms.v2 import functional
 
-        resized = functional.resize(image, [round(self.size * RESIZE)])
+        if image.size == (self.size, self.size):
+            return functional.pil_to_tensor(image)
+        resized = functional.resize(image, [round(self.size * (1 if self.whole else RESIZE))])
         return functional.pil_to_tensor(functional.center_crop(resized, [self.size]))
 
     def _part(self, image: Image.Image, seed: int, number: int) -> Tensor:

@@ -121,6 +121,7 @@ def _load(name: str, source: Source, places: list[Path], *, mode: str | None) ->
             classes=len(train),
             mode="RGB",
             size=source.image_size or SIZE,
+            whole=source.whole,
         )
         for files in (train, test)
     ]

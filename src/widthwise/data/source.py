@@ -29,6 +29,8 @@ class Source:
     """Whether it may be downloaded into that folder if it is not there."""
     image_size: int | None = None
     """Height and width to which images from files are cut; None for the usual one."""
+    whole: bool = False
+    """Whether no parts are cut out of them; see `OnDemandSplit`."""
 
 
 def data_folder(folder: Path | None) -> Path:

@@ -120,6 +120,7 @@ def wrapped(full: str, train: Any, test: Any, source: Source) -> ImageClasses:
             classes=len(classes),
             mode=mode_of(channels),
             size=source.image_size or SIZE,
+            whole=source.whole,
         )
         for split in items
     ]

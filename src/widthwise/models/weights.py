@@ -70,8 +70,10 @@ def _state(content: Any, path: Path, name: str) -> dict[str, Tensor]:
     """Return the state dict of a file: all of it, or the one inside of a checkpoint."""
     if isinstance(content, Mapping):
         inside = [value for value in content.values() if _is_state(value)]
-        for candidate in (content, content.get("state_dict"), content.get("model"), *inside):
-            if _is_state(candidate):
+        # Of a student and a teacher, nobody knows which is meant.
+        single = inside[0] if len(inside) == 1 else None
+        for candidate in (content, content.get("state_dict"), content.get("model"), single):
+            if candidate is not None and _is_state(candidate):
                 return dict(candidate)
     raise _refusal(
         path,

@@ -330,14 +330,14 @@ def arms_of(recipe: SearchRecipe, *, trained: bool = False) -> list[Arm]:
         return arms
     return [
         replace(arm, weights=Weights.given)
-        if arm.weights is Weights.fresh and not _about_others(arm.decide)
+        if arm.weights is Weights.fresh and not _stays_fresh(arm.decide)
         else arm
         for arm in arms
     ]
 
 
-def _about_others(decide: Decide) -> bool:
-    """Tell whether a way to decide is about weights that are not the user's own."""
+def _stays_fresh(decide: Decide) -> bool:
+    """Tell whether an arm is about fresh weights, whatever the user has."""
     return isinstance(decide, PlanOf) or (isinstance(decide, Nothing) and decide.rewritten)
 
 

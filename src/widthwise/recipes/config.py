@@ -111,6 +111,14 @@ class SearchRecipe:
             )
         if self.model.weights is not None and not self.method.goes_on:
             problems.append(f"`model.weights` has no effect: {self.why_not_trained}")
+        if (
+            self.limits.round_to == "measured"
+            and self.hardware.devices * self.hardware.num_nodes > 1
+        ):
+            problems.append(
+                "`limits.round_to: measured` would be measured by every process for itself: give "
+                "the numbers that `ww.Latency(...).multiples(graph)` says"
+            )
         if self.search is not None and self.search.distil:
             problems.append("`search.distil` has no effect: teachers are trained after the search")
         if self.carry_optimizer:

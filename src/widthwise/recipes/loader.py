@@ -132,21 +132,22 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> SearchRecipe:
         values = parser.instantiate(parser.parse_args(list(overrides)))
     except (argparse.ArgumentError, TypeError) as error:
         raise ConfigError(
-            f"Recipe `{recipe}`: {error}\nHint: {_nearest(parser, overrides)}{_HELP.format(recipe)}"
+            f"Recipe `{recipe}`: {error}\n"
+            f"Hint: {_nearest(parser, str(error))}{_HELP.format(recipe)}"
         ) from error
     given = {f.name: values[f.name] for f in fields(SearchRecipe) if f.name in values}
     return SearchRecipe(**given)
 
 
-def _nearest(parser: ArgumentParser, overrides: Sequence[str]) -> str:
-    """Name the option that was meant, for the first one that is unknown; empty if none is near."""
+def _nearest(parser: ArgumentParser, error: str) -> str:
+    """Name the option that was meant, where the first unknown one is near to another."""
+    _, unknown, rest = error.partition("nrecognized arguments: ")
+    if not unknown:
+        return ""
+    option = rest.split()[0].partition("=")[0]
     known = [option for action in parser._actions for option in action.option_strings]
-    for override in overrides:
-        option = override.partition("=")[0]
-        if option.startswith("--") and option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            return f"the nearest to `{option}` is `{near[0]}`; " if near else ""
-    return ""
+    near = difflib.get_close_matches(option, known, n=1)
+    return f"the nearest to `{option}` is `{near[0]}`; " if near else ""
 
 
 @dataclass(frozen=True)

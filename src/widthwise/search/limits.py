@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-import torch.distributed
 
 from widthwise.cost import Budget, Latency
 from widthwise.errors import ConfigError
@@ -37,7 +36,7 @@ class Limits:
             least 32 channels, if that leaves four widths to choose from, and 1 on others: kernels
             work on blocks of channels, and a network of odd widths can be slower than the full one.
             One per name or glob of axes leaves the default to others. ``"measured"`` takes what
-            `Latency.steps` of a latency budget says.
+            `Latency.multiples` of a latency budget says.
         include: Names or globs (``layer1.*``) of axes that may be narrowed, or one of them; all by
             default.
         exclude: Names or globs of axes that may not, or one of them.
@@ -118,21 +117,21 @@ class Limits:
         """
         if self.round_to != _MEASURED:
             return self
-        if torch.distributed.is_available() and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise ConfigError(
                 '`round_to="measured"` was asked for in one of several processes.\n'
                 "Why: each would measure for itself, and decide for widths of its own.\n"
                 "Hint: measure in a process alone, and give all of them what "
-                "`ww.Latency(...).steps(graph)` says."
+                "`ww.Latency(...).multiples(graph)` says."
             )
         for budget in budgets:
             if isinstance(budget, Latency):
-                return replace(self, round_to=budget.steps(graph))
+                return replace(self, round_to=budget.multiples(graph))
         raise ConfigError(
             '`round_to="measured"` asks for what is quick, and no budget says on what.\n'
             "Hint: add a latency budget, such as `ww.Latency(keep=1.0, threads=1)` beside "
             "`ww.Macs(0.5)` (`latency=1.0,threads=1` on the command line); or "
-            "write `round_to=ww.Latency(keep=1.0, threads=1).steps(graph)`."
+            "write `round_to=ww.Latency(keep=1.0, threads=1).multiples(graph)`."
         )
 
     def step(self, axis: Axis) -> int:

@@ -44,7 +44,7 @@ def plan(
         round_to: Channels of every narrowed axis are a multiple of this; 8 by default on axes of at
             least 32 channels, and 1 below. One per name or glob of axes leaves the default to
             others. ``"measured"`` takes, per axis, what is quick on the machine of the latency
-            budget, see `Latency.steps`.
+            budget, see `Latency.multiples`.
         include: Names or globs of axes that may be narrowed, or one; all that are free by default.
         exclude: Names or globs of axes that may not, or one.
 

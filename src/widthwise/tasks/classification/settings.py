@@ -27,6 +27,9 @@ class ClassificationSettings:
     """Download the data set into the folder if it is not there."""
     image_size: int | None = None
     """Height and width of images that are cut out of larger ones."""
+    whole: bool = False
+    """Resize images as they are, rather than train on parts of any size and place and leave off a
+    margin in evaluation: for small images, and those whose rim matters."""
     mean: tuple[float, ...] | None = None
     """Of values that were divided by 255, per channel, as a trained network is used to; of the data
     set if not given."""

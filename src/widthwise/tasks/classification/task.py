@@ -61,6 +61,7 @@ class Classification:
             folder=None if folder is None else Path(folder),
             download=self.settings.download,
             image_size=self.settings.image_size,
+            whole=self.settings.whole,
         )
         for name in ("mean", "std"):
             values = getattr(self.settings, name)

@@ -67,6 +67,8 @@ def make_run(
     arms: Sequence[str] = ("full", "uniform"),
     searched: int = 4,
     curves: int | None = None,
+    reached: bool | None = True,
+    deciding: float = 0.0,
     items: int = 450,
     seed: int = 3,
     values: Mapping[str, float] | None = None,
@@ -82,6 +84,8 @@ def make_run(
         arms: What it trained besides the found network.
         searched: Epochs of the search, 0 for a method without one; six more converge.
         curves: Epochs with importance; as many as were searched if not given.
+        reached: Whether the search has reached its budget; None for a method that decides later.
+        deciding: Seconds of that.
         items: Test items.
         seed: Of the run.
         values: Of arms whose measures are not those of `VALUES`; each measure has the same.
@@ -107,7 +111,8 @@ def make_run(
                 stage=stage[0],
                 title=stage[1],
                 epochs=searched,
-                reached=True if arm == "found" else None,
+                reached=reached if arm == "found" else None,
+                deciding=deciding if arm == "found" else 0.0,
             )
         rows.append(
             ArmResult(

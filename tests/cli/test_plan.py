@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 import widthwise as ww
 from meters import Computed
@@ -39,6 +40,28 @@ def test_what_is_missing_is_named(
     assert "--data FOLDER" in capsys.readouterr().err
     assert main([*command, "--score", "taylor", "--data", str(images / "kind0")]) == 2
     assert "a folder per class" in capsys.readouterr().err
+
+
+def test_the_report_shows_what_budgets_are_about(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column and a line for each quantity, and whether the budget can be met."""
+    monkeypatch.setattr("widthwise.cost.latency.Machine", lambda setting: Computed())
+    command = ["trace", "widthwise/resnet14", "--budget", "macs=0.5", "--budget", "params=0.000001"]
+    assert main([*command, "--budget", "latency=0.6,threads=1"]) == 0
+    printed = capsys.readouterr().out
+    model = ww.models.resolve("widthwise/resnet14").build()
+    graph = ww.trace(model, torch.zeros(1, 3, 32, 32))
+    header = next(line for line in printed.splitlines() if "axis" in line).split("┃")
+    assert [each.strip() for each in header[5:8]] == ["MACs", "params", "latency"]
+    stem = next(line for line in printed.splitlines() if line.startswith("│ conv1"))
+    without = graph.everything.copy()
+    without[graph.axes["conv1"].units] = False
+    assert stem.split("│")[6].strip() == f"{1 - graph.params(without) / graph.params():.1%}"
+    assert f"In parameters: {graph.params():,} for the full network" in printed
+    assert f"macs=0.5 allows {graph.macs() / 2:,.0f} MACs, and can be met." in printed
+    assert "parameters, and cannot be met: the narrowest plan is above it." in printed
+    assert "milliseconds, and can be met." in printed
 
 
 def test_latency_is_predicted_and_measured(

@@ -13,12 +13,9 @@ from torch.nn import functional
 
 import widthwise as ww
 from widthwise.errors import BudgetError, ConfigError
-from widthwise.methods import OneShotSettings, RandomSearchSettings
-from widthwise.methods.one_shot import Criterion
 from widthwise.methods.random_search import _at_random, _judge
 from widthwise.search.limits import Limits
 from widthwise.search.planning import select
-from widthwise.search.search import Search
 
 
 class Net(nn.Module):
@@ -151,50 +148,3 @@ def test_bad_input_is_named() -> None:
         )  # fmt: skip
     with pytest.raises(BudgetError):
         searched(budget=ww.Macs(0.0001))
-
-
-class Bench:
-    """Lends the network of these tests, and trains it for a step."""
-
-    loss = staticmethod(functional.cross_entropy)
-
-    def __init__(self) -> None:
-        self._net, self._batches = given()
-        self.example = self._batches[0][0][:1]
-
-    def network(self) -> nn.Module:
-        return self._net
-
-    def build(self) -> nn.Module:
-        return Net()
-
-    def batch(self, number: int = 0) -> tuple[Tensor, Tensor]:
-        return self._batches[number % 4]
-
-    def train(self, network, attach) -> tuple[Search, torch.optim.Optimizer]:
-        search = attach(network)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-        images, labels = self.batch()
-        functional.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-        search.step(optimizer)
-        assert not search.done
-        return search, optimizer
-
-
-SETTINGS = [RandomSearchSettings(candidates=2), *(OneShotSettings(criterion=c) for c in Criterion)]
-
-
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_in_a_recipe_it_decides_when_training_is_over(settings) -> None:
-    """Scores are those of the trained weights, and the optimizer goes along."""
-    bench = Bench()
-    found = settings.decide(bench, budget=[ww.Macs(0.5)], limits=Limits(round_to=1), seed=0)
-    assert found.plan.macs() <= 0.5 * found.plan.full_macs
-    assert found.plan.method == settings.name
-    held = {id(p) for group in found.optimizer.param_groups for p in group["params"]}
-    assert held == {id(p) for p in found.network.parameters()}
-    if settings == OneShotSettings(criterion=Criterion.l2):
-        graph = ww.trace(bench.network(), bench.example)
-        plan = ww.plan(graph, score=ww.scores.L2(), budget=ww.Macs(0.5), round_to=1)
-        assert found.plan.widths == plan.widths

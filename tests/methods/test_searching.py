@@ -124,7 +124,7 @@ def everything(model: nn.Module) -> list[Any]:
 
 def test_every_method_that_trains_is_tested_here() -> None:
     """A method of the frame that is not in the table would go without these tests."""
-    in_the_end = {"one_shot", "random_search"}  # They decide when training is over.
+    in_the_end = {"compress", "one_shot", "random_search"}  # They decide when training is over.
     trained = {name for name, settings in METHODS.items() if settings.trains}
     assert set(SEARCHES) == trained - in_the_end
 
@@ -209,6 +209,42 @@ def test_a_failed_proof_leaves_it_running(name: str, monkeypatch: pytest.MonkeyP
     broken.model.train()
     broken.run(4, first=4)
     assert_same_plan(whole.search.finish()[1], broken.search.finish()[1])
+
+
+@each_method
+def test_one_search_gives_several_plans(name: str) -> None:
+    """Asked on the way and at the end, for less and for more; and it goes on as if unasked."""
+    unasked, asked = start(name), start(name)
+    unasked.run(8)
+    asked.run(4)
+    outputs = asked.model.eval()(batch(99)[0])
+    plans = {share: asked.search.plan(ww.Macs(share)) for share in (0.8, 0.35)}
+    torch.testing.assert_close(asked.model(batch(99)[0]), outputs, rtol=0, atol=0)
+    asked.model.train()
+    asked.run(4, first=4)
+    now = asked.search.plan()
+    _, plan = asked.search.finish()
+    assert_same_plan(now, plan)
+    assert_same_plan(unasked.search.finish()[1], plan)
+    for share, each in plans.items():
+        assert each.macs() <= share * each.full_macs
+        assert dict(each.budget) == {"macs": share}
+        small = ww.shrink(asked.model, each)
+        assert ww.trace(small, IMAGE).macs() == each.macs()
+    assert plans[0.35].macs() < plans[0.8].macs()
+    with pytest.raises(ww.errors.SearchError, match="finished"):
+        asked.search.plan()
+
+
+@each_method
+def test_a_plan_that_cannot_be_leaves_it_running(name: str) -> None:
+    """The budget is out of reach; the search is not over."""
+    training = start(name)
+    training.run(2)
+    with pytest.raises(BudgetError):
+        training.search.plan(ww.Macs(0.0001))
+    training.run(2, first=2)
+    assert training.search.finish()[1].macs() > 0
 
 
 # ------------------------------------------------------------------ dropped

@@ -85,6 +85,18 @@ def test_every_arm_that_is_cut_carries_its_momentum(limited: Path) -> None:
         assert (limited / "stages" / stage / "optimizer.pt").exists()
 
 
+def test_a_method_that_decides_in_the_end_tells_how_long_it_took(tmp_path: Path) -> None:
+    """Training is over then, and the network that is trained on is the healed one."""
+    method = ["--method.name", "compress", "--method.inputs", "64", "--method.steps", "3"]
+    options = [*method, "--search.epochs", "2", "--arms", "[uniform]", "--budget.macs", "0.8"]
+    rows = run(tmp_path / "run", "digits", *LIMITS, *options)
+    before = rows["found"].before
+    assert before is not None and before.reached is None
+    assert before.deciding > 0.1
+    assert rows["found"].weights == "inherited"
+    assert rows["found"].epochs == rows["uniform"].epochs
+
+
 def test_the_facts_of_the_task_are_kept(limited: Path) -> None:
     """What an exported file has to carry lies in the run folder."""
     facts = read_json(limited / "facts.json")

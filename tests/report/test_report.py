@@ -281,6 +281,17 @@ def test_a_method_that_decides_at_once_has_a_page(tmp_path: Path) -> None:
     assert not (run / "figures" / "cost.svg").exists()
 
 
+def test_a_method_that_decides_in_the_end_has_a_page(tmp_path: Path) -> None:
+    """Nothing was searched in its training, so there is no cost to draw; deciding took its time."""
+    run = make_run(tmp_path, curves=0, reached=None, deciding=63.0)
+    build_report(run)
+    text = words(run)
+    assert "Cost during the search" not in text
+    assert "+ 63 s to decide" in text
+    assert "Dotted" in text
+    assert not (run / "figures" / "cost.svg").exists()
+
+
 def test_a_search_stopped_before_its_first_epoch_has_a_page(tmp_path: Path) -> None:
     """Where no epoch was written down, the checks of the cost are drawn instead."""
     run = make_run(tmp_path, curves=0)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from widthwise.cli import VERBS
+from widthwise.cli._budget import add_budget_argument
 from widthwise.cli._data import add_data_arguments, input_of, read_samples
 from widthwise.cli._model import add_model_arguments, build_model
-from widthwise.cli.plan import add_limit_arguments, budget_argument
+from widthwise.cli.plan import add_limit_arguments
 from widthwise.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def run(arguments: Sequence[str]) -> int:
         Exit code.
     """
     from widthwise.compression.compress import STEPS
-    from widthwise.cost import BUDGETS, read_budget
+    from widthwise.cost import read_budget
     from widthwise.models import resolve
 
-    given = _parser(list(BUDGETS), STEPS).parse_args(arguments)
+    given = _parser(STEPS).parse_args(arguments)
     out = given.out or Path(f"{Path(given.model.replace(':', '/')).name}-compressed")
     if (out / "plan.json").exists() and not given.replace:
         raise ConfigError(
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     samples = read_samples(given, spec, example, judged_of(given.images))
     order = Order(
         model=given.model,
-        budgets=[read_budget(kind, limit) for kind, limit in given.budget or ()],
+        budgets=[read_budget(kind, limit) for kind, limit in given.budget],
         stop_at=given.stop_at,
         limits=Limits(
             min_width=given.min_width,
@@ -133,7 +134,7 @@ def _hardly_knows(results: Mapping[str, Any], classes: int) -> bool:
     return bool(accuracy) and accuracy["full"] < 1 / classes + _CHANCE * (1 - 1 / classes)
 
 
-def _parser(budgets: Sequence[str], steps: int) -> argparse.ArgumentParser:
+def _parser(steps: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="widthwise compress",
         description=VERBS["compress"],
@@ -144,14 +145,7 @@ def _parser(budgets: Sequence[str], steps: int) -> argparse.ArgumentParser:
     add_model_arguments(parser)
     add_data_arguments(parser, required=True)
     goal = parser.add_mutually_exclusive_group(required=True)
-    goal.add_argument(
-        "--budget",
-        metavar="KIND=LIMIT",
-        type=budget_argument(budgets),
-        action="append",
-        help="macs=0.6, params=40%%, latency=0.5 (as `widthwise plan`), ...; several must all be "
-        "met",
-    )
+    add_budget_argument(goal, "what the result may cost at most")
     goal.add_argument(
         "--stop-at",
         metavar="PROMISE",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from widthwise.cli import VERBS
+from widthwise.cli._budget import add_budget_argument
 from widthwise.cli._data import add_data_arguments, input_of, read_samples
 from widthwise.cli._model import add_model_arguments, build_model, is_pattern
 from widthwise.cli.trace import list_names
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         Exit code.
     """
     import widthwise as ww
-    from widthwise.cost import BUDGETS, read_budget
+    from widthwise.cost import read_budget
     from widthwise.models import resolve
 
     of_weights: dict[str, Callable[[], Score]] = {
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         "reconstruction": lambda samples: ww.scores.Reconstruction(_inputs(samples)),
         "taylor": _taylor,
     }
-    given = _parser([*of_weights, *of_data], list(BUDGETS)).parse_args(arguments)
+    given = _parser([*of_weights, *of_data]).parse_args(arguments)
     if given.score in of_data and given.data is None:
         raise ConfigError(
             f"`{given.score}` looks at what the network makes of images.\n"
@@ -104,7 +105,7 @@ def _taylor(samples: Samples) -> Score:
     return ww.scores.Taylor(loss=cross_entropy, batches=pairs)
 
 
-def _parser(scores: Sequence[str], budgets: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(scores: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="widthwise plan", description=VERBS["plan"])
     add_model_arguments(parser)
     parser.add_argument(
@@ -115,33 +116,10 @@ def _parser(scores: Sequence[str], budgets: Sequence[str]) -> argparse.ArgumentP
         "reconstruction and taylor look at --data",
     )
     add_data_arguments(parser, required=False)
-    parser.add_argument(
-        "--budget",
-        metavar="KIND=LIMIT",
-        type=budget_argument(budgets),
-        action="append",
-        required=True,
-        help="macs=0.5, macs=50%%, macs=300e6, params=..., memory=..., latency=0.5, latency=2.5ms, "
-        "latency=50%%,engine=onnxruntime,batch=8,threads=1; several must all be met",
-    )
+    add_budget_argument(parser, "what the plan may cost at most", required=True)
     add_limit_arguments(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan as JSON")
     return parser
-
-
-def budget_argument(kinds: Sequence[str]) -> Callable[[str], tuple[str, str]]:
-    """Return what reads ``KIND=LIMIT``."""
-
-    def budget(text: str) -> tuple[str, str]:
-        kind, equals, limit = text.partition("=")
-        if kind not in kinds or not equals or not limit:
-            raise argparse.ArgumentTypeError(
-                f"expected KIND=LIMIT such as macs=0.5, macs=300e6 or params=40%, with KIND one of "
-                f"{', '.join(kinds)}: got {text!r}"
-            )
-        return kind, limit
-
-    return budget
 
 
 def _round_to(text: str) -> int | str:

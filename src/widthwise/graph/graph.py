@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
@@ -19,6 +20,9 @@ from widthwise.network.copying import walk
 from widthwise.network.inputs import Inputs
 from widthwise.network.narrowing import is_known_layer, repeats
 from widthwise.rules import Label, UnitNumbers
+
+if TYPE_CHECKING:
+    from widthwise.graph.preflight import Quantity
 
 
 class ChannelGraph:
@@ -232,11 +236,19 @@ class ChannelGraph:
             if not all(bool(kept[units].all()) for units in places)
         )
 
-    def report(self) -> str:
-        """Return the pre-flight report: axes, ties, shares of MACs, what is frozen and why."""
+    def report(self, *, costs: Sequence[Quantity] = ()) -> str:
+        """Return the pre-flight report: axes, ties, shares of MACs, what is frozen and why.
+
+        Args:
+            costs: Budgets whose quantities get a column and a line of their own, whatever their
+                limits are, such as ``ww.Params(0.5)``; ``ww.Latency(keep=0.5)`` measures here.
+
+        Returns:
+            Plain text.
+        """
         from widthwise.graph.preflight import report
 
-        return report(self)
+        return report(self, costs=costs)
 
     def __str__(self) -> str:
         """The pre-flight report."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -13,11 +15,25 @@ if TYPE_CHECKING:
     from widthwise.graph.graph import ChannelGraph
 
 
-def report(graph: ChannelGraph, *, width: int = 120) -> str:
+class Quantity(Protocol):
+    """What a plan costs, of some kind; budgets are such."""
+
+    name: ClassVar[str]
+    """Its key, such as ``latency``."""
+    title: ClassVar[str]
+    """What people call it, such as ``milliseconds``."""
+
+    def cost(self, graph: ChannelGraph, kept: np.ndarray) -> float:
+        """Return what the plan that keeps these units costs; ``kept`` is bool, ``[units]``."""
+        ...
+
+
+def report(graph: ChannelGraph, *, costs: Sequence[Quantity] = (), width: int = 120) -> str:
     """Return the report: a row per axis, then totals and the smallest reachable cost.
 
     Args:
         graph: The graph.
+        costs: What to count beside MACs.
         width: Columns of text.
 
     Returns:
@@ -29,18 +45,25 @@ def report(graph: ChannelGraph, *, width: int = 120) -> str:
     table.add_column("unit", justify="right")
     table.add_column("tied", overflow="fold")
     table.add_column("MACs", justify="right")
+    for cost in costs:
+        table.add_column(cost.name, justify="right")
     table.add_column("free or frozen", overflow="fold")
-    total = graph.macs()
+    counts: list[Callable[[np.ndarray], float]] = [graph.macs]
+    counts += [_count(cost, graph) for cost in costs]
+    totals = [count(graph.everything) for count in counts]
     for axis in graph.axes.values():
         table.add_row(
             axis.name,
             str(axis.width),
             str(axis.unit_size),
             _tied(axis),
-            f"{mac_share(graph, axis, total):.1%}",
+            *(
+                f"{_share(graph, axis, count, total):.1%}"
+                for count, total in zip(counts, totals, strict=True)
+            ),
             axis.frozen or _freedom(axis),
         )
-    smallest = graph.macs(graph.smallest())
+    total, smallest = graph.macs(), graph.macs(graph.smallest())
     console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(table)
     console.print(
@@ -50,6 +73,13 @@ def report(graph: ChannelGraph, *, width: int = 120) -> str:
         f"The narrowest plan ({_least(graph)}) costs {smallest:,} MACs "
         f"({smallest / max(total, 1):.1%})."
     )
+    for cost, count, most in zip(costs, counts[1:], totals[1:], strict=True):
+        least = count(graph.smallest())
+        part = f" ({least / most:.1%})" if most else ""
+        console.print(
+            f"In {cost.title}: {number(most)} for the full network, {number(least)}{part} for "
+            "the narrowest plan."
+        )
     for note in graph.notes:
         console.print(f"Note: {note}.")
     text = console.file
@@ -69,11 +99,29 @@ def _least(graph: ChannelGraph) -> str:
     return "one unit per free axis" + (f", more on {floors} that need them" if floors else "")
 
 
-def mac_share(graph: ChannelGraph, axis: Axis, total: int) -> float:
-    """Return the share of the MACs that scale with an axis."""
+def _count(cost: Quantity, graph: ChannelGraph) -> Callable[[np.ndarray], float]:
+    return lambda kept: cost.cost(graph, kept)
+
+
+def number(amount: float) -> str:
+    """Write an amount in full from a thousand on, and else to three digits.
+
+    Args:
+        amount: Of any quantity.
+
+    Returns:
+        Plain text.
+    """
+    return f"{amount:,.0f}" if amount >= 1_000 else f"{amount:.3g}"
+
+
+def _share(
+    graph: ChannelGraph, axis: Axis, count: Callable[[np.ndarray], float], total: float
+) -> float:
+    """Return the share of a cost that scales with an axis."""
     without = graph.everything.copy()
     without[axis.units] = False
-    return 1 - graph.macs(without) / total if total else 0.0
+    return 1 - count(without) / total if total else 0.0
 
 
 def _tied(axis: Axis) -> str:

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from widthwise.methods.base import Bench, Found, Method
+from widthwise.methods.compress import CompressSettings
 from widthwise.methods.dhp import DhpSettings, dhp
 from widthwise.methods.fade import FadeSettings, fade
 from widthwise.methods.growing_reg import GrowingRegSettings, growing_reg
@@ -19,6 +20,7 @@ from widthwise.methods.sss import SssSettings, sss
 
 METHODS: Mapping[str, type[Any]] = MappingProxyType(
     {
+        "compress": CompressSettings,
         "dhp": DhpSettings,
         "fade": FadeSettings,
         "growing_reg": GrowingRegSettings,
@@ -54,6 +56,7 @@ def method_title(name: str) -> str:
 __all__ = [
     "METHODS",
     "Bench",
+    "CompressSettings",
     "DhpSettings",
     "FadeSettings",
     "Found",

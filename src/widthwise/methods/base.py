@@ -59,6 +59,27 @@ class Bench(Protocol):
         """
         ...
 
+    def train_plainly(self, network: nn.Module) -> Optimizer:
+        """Train a network as it is, for as long as a search would have taken.
+
+        Args:
+            network: Changed in place.
+
+        Returns:
+            The optimizer.
+        """
+        ...
+
+    def says(self, number: int, of: int, what: str) -> None:
+        """Tell the user what is being done while nothing is trained.
+
+        Args:
+            number: Of the step that begins, from 0.
+            of: How many there are.
+            what: Is done in it.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Literal
 
-from torch import nn
-
 from widthwise.cost import Budget
-from widthwise.graph import ChannelGraph
+from widthwise.methods.afterwards import trained
 from widthwise.methods.base import Bench, Found
-from widthwise.methods.searching import decided
+from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
-from widthwise.search.handles.still import Still
 from widthwise.search.limits import Limits
+from widthwise.search.planning import select
 from widthwise.search.scores import (
     L1,
     L2,
@@ -24,6 +22,7 @@ from widthwise.search.scores import (
     Lamp,
     Score,
 )
+from widthwise.shrinking import carry_optimizer, shrink
 
 
 class Criterion(Enum):
@@ -64,21 +63,13 @@ class OneShotSettings:
     inherits: ClassVar[bool] = True
     goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
-    stop_limit: ClassVar[float] = 0.0
-    check_every: ClassVar[int] = 1_000_000
-
-    def handle(
-        self,
-        graph: ChannelGraph,
-        model: nn.Module,
-        *,
-        budgets: Sequence[Budget],
-        limits: Limits,
-        seed: int | None,
-    ) -> Still:
-        """Hold nothing; see `Searching`."""
-        return Still(graph, model, self.criterion.score)
 
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
         """Train, score, cut; see `Method`."""
-        return decided(self, bench, budget=budget, limits=limits)
+        network, graph, optimizer = trained(bench, budget=budget, limits=limits, method=self.name)
+        scores = self.criterion.score(graph)
+        kept = select(graph, scores, budget, limits.on(graph, budget))
+        plan = Plan.of(graph, kept, budgets=budget, method=self.name)
+        small = shrink(network, plan)
+        carry_optimizer(optimizer, network, small, plan)
+        return Found(network=small, plan=plan, optimizer=optimizer)

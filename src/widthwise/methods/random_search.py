@@ -15,17 +15,15 @@ from widthwise.arguments import network_in
 from widthwise.cost import Budget, budgets_of
 from widthwise.errors import ConfigError
 from widthwise.graph import ChannelGraph, trace
+from widthwise.methods.afterwards import trained
 from widthwise.methods.base import Bench, Found
-from widthwise.methods.searching import attached
 from widthwise.network.batches import evaluating
 from widthwise.network.inputs import Inputs
 from widthwise.plans import Plan
 from widthwise.rewrites import Rewrite
-from widthwise.search.handles.still import Still
 from widthwise.search.limits import Limits, RoundTo
 from widthwise.search.planning import select
 from widthwise.search.scores import L1
-from widthwise.search.search import Search
 from widthwise.shrinking import carry_optimizer, shrink
 
 Progress = Callable[[int, int], object]
@@ -52,8 +50,6 @@ class RandomSearchSettings:
     inherits: ClassVar[bool] = True
     goes_on: ClassVar[bool] = True
     before: ClassVar[tuple[Rewrite, ...]] = ()
-    stop_limit: ClassVar[float] = 0.0
-    check_every: ClassVar[int] = 1_000_000
 
     def __post_init__(self) -> None:
         if self.candidates < 1:
@@ -63,35 +59,20 @@ class RandomSearchSettings:
         if self.batches < 2:
             raise ConfigError(f"`batches` must be at least 2, got {self.batches!r}.")
 
-    def handle(
-        self,
-        graph: ChannelGraph,
-        model: nn.Module,
-        *,
-        budgets: Sequence[Budget],
-        limits: Limits,
-        seed: int | None,
-    ) -> Still:
-        """Hold nothing; see `Searching`."""
-        return Still(graph, model, L1())
-
     def decide(self, bench: Bench, *, budget: Sequence[Budget], limits: Limits, seed: int) -> Found:
         """Train, try random widths, cut by the best; see `Method`."""
-
-        def attach(network: nn.Module) -> Search:
-            return attached(self, network, bench.example, budget=budget, limits=limits)
-
-        search, optimizer = bench.train(bench.network(), attach)
+        network, graph, optimizer = trained(bench, budget=budget, limits=limits, method=self.name)
         small, plan = self.best(
-            search.model,
-            search.graph,
+            network,
+            graph,
             loss=bench.loss,
             batches=[bench.batch(number) for number in range(self.batches)],
             budgets=budget,
             limits=limits,
             seed=seed,
+            progress=lambda number, of: bench.says(number, of, "try random widths"),
         )
-        carry_optimizer(optimizer, search.model, small, plan)
+        carry_optimizer(optimizer, network, small, plan)
         return Found(network=small, plan=plan, optimizer=optimizer)
 
     def best(

@@ -10,24 +10,16 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
-
-from torch import nn
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Protocol
 
 import widthwise as ww
-from widthwise.compression import compressed
-from widthwise.methods import Bench, Found, Method
+from widthwise.methods import Bench, CompressSettings, Found, Method
 from widthwise.search.limits import Limits
 from widthwise.search.scores import Score
 
 if TYPE_CHECKING:
     from widthwise.recipes.config import SearchRecipe
     from widthwise.recipes.setting import Setting
-
-
-_INPUTS = 1_024
-"""Training inputs that a compression gets."""
 
 
 class Weights(Enum):
@@ -60,23 +52,11 @@ class Desk(Protocol):
         ...
 
     def bench(self, decide: Decide) -> Bench:
-        """Give a method what it works on."""
+        """Give a method what it works on, and as long to train it as the found network had."""
         ...
 
     def plan_of(self, arm: str) -> ww.Plan:
         """Return the plan of another arm, which is decided now if it has not been."""
-        ...
-
-    def train_plainly(self, decide: Decide) -> tuple[nn.Module, Optimizer]:
-        """Train the user's own network for as long as the found one was searched for."""
-        ...
-
-    def inputs(self, count: int) -> list[Any]:
-        """Return batches of training inputs, without labels, that hold so many or a few more."""
-        ...
-
-    def says(self, number: int, of: int, what: str) -> None:
-        """Tell the user what is being done, and how much of it there is."""
         ...
 
 
@@ -199,7 +179,9 @@ class ByScore:
         macs = ww.Macs(float(desk.plan_of(self.cost_of).macs()))
         network, optimizer = setting.network, None
         if self.stage is not None:
-            network, optimizer = desk.train_plainly(self)
+            bench = desk.bench(self)
+            network = bench.network()
+            optimizer = bench.train_plainly(network)
         # A score reads the weights of the network that its graph was traced from.
         graph = setting.graph_of(network)
         plan = ww.plan(graph, score=self.score, budget=macs, **vars(desk.limits))
@@ -221,16 +203,9 @@ class ByCompression:
     def __call__(self, desk: Desk) -> Found:
         """Train, measure, cut, heal; see `Decide`."""
         macs = ww.Macs(float(desk.plan_of(self.cost_of).macs()))
-        network, optimizer = desk.train_plainly(self)
-        found = compressed(
-            network,
-            desk.inputs(_INPUTS),
-            budget=macs,
-            limits=desk.limits,
-            progress=desk.says,
+        return CompressSettings().decide(
+            desk.bench(self), budget=[macs], limits=desk.limits, seed=desk.recipe.seed
         )
-        ww.carry_optimizer(optimizer, network, found.network, found.plan)
-        return Found(network=found.network, plan=found.plan, optimizer=optimizer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,6 +353,8 @@ def _senseless(decide: Decide, method: Method) -> str | None:
     """Say why a way to decide makes no sense beside a method; None if it does."""
     if decide.stage is not None and not method.trains:
         return "which trains for as long as the search, and there is none"
+    if isinstance(decide, ByCompression) and method.name == CompressSettings.name:
+        return "which is the found network once more"
     if isinstance(decide, PlanOf) and not method.inherits:
         return "which is the found network once more: the method starts from fresh weights too"
     if isinstance(decide, Nothing) and decide.rewritten and not method.before:

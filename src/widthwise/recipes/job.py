@@ -13,13 +13,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 import widthwise as ww
-from widthwise.data.batches import derived_seed
 from widthwise.errors import ConfigError, RunError
 from widthwise.measures import Measure
-from widthwise.network.inputs import Inputs
 from widthwise.recipes.arms import FOUND, Arm, Decide, Weights, arms_of
 from widthwise.recipes.config import SearchRecipe
 from widthwise.recipes.samples import write_charts, write_samples
@@ -66,7 +63,6 @@ class SearchJob:
         self.arms = arms_of(recipe, trained=self.setting.trained)
         self._benches: dict[str, SearchBench] = {}
         self._decisions: dict[str, _Decided] = {}
-        self._said = -1
         self._check_arms()
 
     @cached_property
@@ -135,46 +131,19 @@ class SearchJob:
 
     def bench(self, decide: Decide) -> SearchBench:
         """Give a method what it works on; see `widthwise.recipes.arms.Desk`."""
-        assert decide.stage is not None
-        bench = SearchBench(self.workshop, self.setting, decide.stage)
-        self._benches[decide.stage.name] = bench
+        stage = decide.stage
+        assert stage is not None
+        config = self.recipe.search
+        if config is not None and decide is not self.arms[0].decide:
+            epochs = self._searched
+            config = replace(config, epochs=epochs, warmup=min(config.warmup, epochs - 1))
+        bench = SearchBench(self.workshop, self.setting, stage, config)
+        self._benches[stage.name] = bench
         return bench
 
     def plan_of(self, arm: str) -> ww.Plan:
         """Return the plan of an arm; see `widthwise.recipes.arms.Desk`."""
         return self._decided(next(each for each in self.arms if each.name == arm)).plan
-
-    def train_plainly(self, decide: Decide) -> tuple[nn.Module, Optimizer]:
-        """Train the full network as long as it was searched; see `widthwise.recipes.arms.Desk`."""
-        assert decide.stage is not None
-        search = self.recipe.search
-        assert search is not None
-        network = self.setting.start()
-        optimizer = self.workshop.fit(
-            network,
-            stage=decide.stage.name,
-            title=decide.stage.title,
-            setting="search",
-            config=replace(
-                search, epochs=self._searched, warmup=min(search.warmup, self._searched - 1)
-            ),
-        )
-        return network, optimizer
-
-    def inputs(self, count: int) -> list[Any]:
-        """Return batches of training inputs; see `widthwise.recipes.arms.Desk`."""
-        batches: list[Any] = []
-        held = 0
-        while held < count:
-            batches.append(self.task.batch(derived_seed(self.recipe.seed, len(batches)))[0])
-            held += Inputs.of(batches[-1]).batch or 1
-        return batches
-
-    def says(self, number: int, of: int, what: str) -> None:
-        """Tell the user what is being done; see `widthwise.recipes.arms.Desk`."""
-        if number % max(of // 10, 1) == 0 and number != self._said:
-            self._said = number
-            self.progress.note(f"compress, step {number + 1} of {of}: {what}")
 
     def _check_arms(self) -> None:
         """Find out before training whether the fresh weights of every arm can be had."""
@@ -222,6 +191,7 @@ class SearchJob:
             epochs=result["epochs"],
             seconds=result["seconds"],
             reached=result["reached"],
+            deciding=result.get("deciding", 0.0),
         )
 
     def _decide_and_keep(self, arm: Arm) -> Mapping[str, Any]:
@@ -229,10 +199,11 @@ class SearchJob:
         assert stage is not None
         folder = self.run.stage(stage.name)
         found = arm.decide(self)
+        bench = self._benches.get(stage.name)
+        deciding = 0.0 if bench is None else bench.deciding()
         self.workshop.save(found.network, found.plan, folder)
         if self.recipe.carry_optimizer and found.optimizer is not None and is_leader():
             write_tensors(folder / _OPTIMIZER, found.optimizer.state_dict())
-        bench = self._benches.get(stage.name)
         reached = None if bench is None else bench.reached
         epochs = len(self.workshop.epochs(stage.name))
         share = found.plan.macs() / found.plan.full_macs
@@ -245,6 +216,7 @@ class SearchJob:
             "epochs": epochs,
             "seconds": round(self.workshop.seconds(stage.name), 3),
             "reached": reached,
+            "deciding": round(deciding, 3),
         }
 
     def _train(self, arm: Arm) -> Mapping[str, Any]:
@@ -307,6 +279,7 @@ class SearchJob:
                 title=stage.words,
                 epochs=decided.epochs,
                 reached=decided.reached,
+                deciding=decided.deciding,
             )
         return ArmResult(
             arm=arm.name,
@@ -334,6 +307,8 @@ class _Decided:
     seconds: float = 0.0
     reached: bool | None = None
     """Whether a search has reached its budget."""
+    deciding: float = 0.0
+    """Seconds after that training."""
 
 
 class _Networks(Mapping[str, nn.Module]):

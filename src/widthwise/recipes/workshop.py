@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,16 +137,22 @@ class SearchBench:
         workshop: Where the network is trained.
         setting: The user's own network.
         stage: In which it is searched.
+        config: How it is trained meanwhile; None for methods that decide without training.
     """
 
-    def __init__(self, workshop: Workshop, setting: Setting, stage: Stage) -> None:
+    def __init__(
+        self, workshop: Workshop, setting: Setting, stage: Stage, config: StageConfig | None
+    ) -> None:
         self._workshop = workshop
         self._setting = setting
         self._stage = stage
+        self._config = config
+        self._said = -1
         self.example: Any = setting.example
         self.loss: Callable[[Any, Any], Tensor] = workshop.task.loss
         self.reached: bool | None = None
         """Whether the search has reached its budget; None if nothing was searched in training."""
+        self._began = time.perf_counter()
 
     def network(self) -> nn.Module:
         """Build the user's own network as arms start from it, the same at every call."""
@@ -162,9 +169,9 @@ class SearchBench:
     @property
     def steps(self) -> int:
         """Steps of the optimizer in all epochs of the search."""
-        recipe = self._workshop.recipe
-        assert recipe.search is not None
-        return recipe.search.epochs * len(cast(Sized, self._workshop.task.train(recipe.seed)))
+        assert self._config is not None
+        seed = self._workshop.recipe.seed
+        return self._config.epochs * len(cast(Sized, self._workshop.task.train(seed)))
 
     def train(
         self, network: nn.Module, attach: Callable[[nn.Module], Search]
@@ -179,7 +186,7 @@ class SearchBench:
             The search, not finished yet, and the optimizer.
         """
         workshop, full = self._workshop, self._setting.full_cost
-        assert workshop.recipe.search is not None
+        assert self._config is not None
         search = WidthSearch("network", attach)
 
         def cost_fractions() -> tuple[float, float]:
@@ -192,7 +199,7 @@ class SearchBench:
             stage=self._stage.name,
             title=self._stage.title,
             setting="search",
-            config=workshop.recipe.search,
+            config=self._config,
             callbacks=[search, _WriteImportance(search, workshop.run, folder / "importance")],
             cost_fractions=cost_fractions,
         )
@@ -200,7 +207,32 @@ class SearchBench:
         search.search.check()
         self.reached = search.search.done
         workshop.run.write_json(folder / "history.json", search.search.history)
+        self._began = time.perf_counter()
         return search.search, optimizer
+
+    def train_plainly(self, network: nn.Module) -> Optimizer:
+        """Train a network as it is; see `widthwise.methods.Bench`."""
+        assert self._config is not None
+        optimizer = self._workshop.fit(
+            network,
+            stage=self._stage.name,
+            title=self._stage.title,
+            setting="search",
+            config=self._config,
+        )
+        self._began = time.perf_counter()
+        return optimizer
+
+    def deciding(self) -> float:
+        """Return the seconds since training has ended, or since this was made."""
+        return time.perf_counter() - self._began
+
+    def says(self, number: int, of: int, what: str) -> None:
+        """Tell the user what is being done, ten times in all; see `widthwise.methods.Bench`."""
+        if number % max(of // 10, 1) == 0 and number != self._said:
+            self._said = number
+            title = self._stage.title
+            self._workshop.progress.note(f"{title}, step {number + 1} of {of}: {what}")
 
 
 class _WriteImportance(L.Callback):

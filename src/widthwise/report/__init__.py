@@ -48,7 +48,7 @@ def _figures(record: RunRecord) -> dict[str, Figure]:
         figures[f"test_{measure.name}"] = measure_figure(record, measure)
     for number, curves in enumerate(record.curves):
         figures[f"curves_{number}"] = curves_figure(record, curves)
-    if record.found.before is not None:
+    if record.found.before is not None and record.found.before.reached is not None:
         figures["cost"] = cost_figure(record)
     if record.importance:
         figures["importance"] = importance_figure(record)

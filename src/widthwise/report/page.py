@@ -28,6 +28,9 @@ from widthwise.report.words import (
 from widthwise.runs.results import ArmResult
 from widthwise.runs.tags import data_of
 
+_WORTH_TELLING = 1.0
+"""Seconds of deciding that are mentioned."""
+
 
 def page(record: RunRecord, figures: Mapping[str, str]) -> str:
     """Compose the page.
@@ -138,6 +141,9 @@ def _result_row(record: RunRecord, place: int, arm: ArmResult) -> str:
     if arm.before is not None:
         after = arm.epochs - arm.before.epochs
         epochs += f"<small>{arm.before.epochs} {escape(arm.before.title)} + {after}</small>"
+    trained = duration(arm.seconds)
+    if arm.before is not None and arm.before.deciding >= _WORTH_TELLING:
+        trained += f"<small>+ {duration(arm.before.deciding)} to decide</small>"
     mark = ' class="found"' if place == 0 else ""
     measured = "".join(
         f"<td>{escape(m.finer().write(arm.measures[m.name]))}</td>" for m in record.results.measures
@@ -147,7 +153,7 @@ def _result_row(record: RunRecord, place: int, arm: ArmResult) -> str:
         f"{escape(arm.title)}<small>{arm.weights} weights</small></td>{measured}"
         f"<td>{arm.macs:,}<small>{arm.macs / full.macs:.1%}</small></td>"
         f"<td>{arm.params:,}<small>{arm.params / full.params:.1%}</small></td>"
-        f"<td>{epochs}</td><td>{duration(arm.seconds)}</td></tr>"
+        f"<td>{epochs}</td><td>{trained}</td></tr>"
     )
 
 

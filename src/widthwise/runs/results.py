@@ -28,6 +28,8 @@ class Before:
     """How long it trained."""
     reached: bool | None = None
     """Whether a search ended because it had reached its budget; None where nothing was searched."""
+    deciding: float = 0.0
+    """Seconds between that training and the cut, in which methods that measure do so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class ArmResult:
     epochs: int
     """In total, those before the cut included."""
     seconds: float
-    """Of training, in total."""
+    """Of training, in total; see `Before.deciding` for what it leaves out."""
     widths: Mapping[str, int]
     """Axis -> width."""
     before: Before | None = None

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from widthwise.arguments import network_in
-from widthwise.cost import Budget, costs_of, full_cost, limit
+from widthwise.cost import Budget, budgets_of, costs_of, full_cost, limit
 from widthwise.errors import BudgetError, ConfigError, SearchError
 from widthwise.graph import ChannelGraph
 from widthwise.plans import Plan
@@ -180,6 +180,35 @@ class Search:
         ground, alive = self._settled(_alive)
         return {"macs": ground.graph.macs(alive), "params": ground.graph.params(alive)}
 
+    def plan(self, budget: Budget | Sequence[Budget] | None = None) -> Plan:
+        """Decide widths by what has been learned so far, under any budget; the search goes on.
+
+        One search gives several networks in this way. ``ww.shrink`` cuts a copy of the network by
+        such a plan while it is searched, and the network itself after `finish`, which leaves it at
+        full width.
+
+        Args:
+            budget: What the plan may cost at most, or several; those of the search by default.
+
+        Returns:
+            The plan. Nothing is changed.
+
+        Raises:
+            BudgetError: If no plan within the limits meets the budget.
+            SearchError: If the search is over, or if training has diverged.
+            ConfigError: If the network was sharded over processes since.
+        """
+        self._require_running()
+        network_in(self.model, "search.plan()")
+        budgets = self._budgets if budget is None else tuple(budgets_of(budget))
+        self._handle.write()
+        # What a plan takes is measured on the plain network.
+        self._handle.detach()
+        try:
+            return self._decided(budgets)
+        finally:
+            self._handle.attach()
+
     def finish(
         self, optimizer: Optimizer | None = None, *, verify: bool = True
     ) -> tuple[nn.Module, Plan]:
@@ -214,16 +243,7 @@ class Search:
         # What a plan takes is measured on the plain network.
         self._handle.detach()
         try:
-            ground, kept = self._chosen()
-            plan = Plan.of(
-                ground.graph,
-                kept,
-                budgets=self._budgets,
-                method=self._method,
-                seed=self._seed,
-                before=ground.before,
-                full_cost=costs_of(self._full),
-            )
+            plan = self._decided(self._budgets)
             small = shrink(self.model, plan, verify=verify)
             if optimizer is not None:
                 computed = [each for each in idle if each.requires_grad]
@@ -326,25 +346,35 @@ class Search:
         try:
             require_reachable(self._graph, self._budgets, self._limits, full=self._full)
         except BudgetError:
-            self._chosen()
+            self._chosen(self._budgets)
 
-    def _chosen(self) -> tuple[Ground, np.ndarray]:
-        """Return the network to cut, and the units to keep of it within the budgets."""
+    def _decided(self, budgets: Sequence[Budget]) -> Plan:
+        """Return the plan of this moment within budgets."""
+        ground, kept = self._chosen(budgets)
+        return Plan.of(
+            ground.graph,
+            kept,
+            budgets=budgets,
+            method=self._method,
+            seed=self._seed,
+            before=ground.before,
+            full_cost=costs_of(self._full),
+        )
+
+    def _chosen(self, budgets: Sequence[Budget]) -> tuple[Ground, np.ndarray]:
+        """Return the network to cut, and the units to keep of it within budgets."""
+
+        def selected(ground: Ground) -> np.ndarray:
+            return select(ground.graph, ground.importance, budgets, ground.limits, full=self._full)
 
         def within(ground: Ground) -> np.ndarray | None:
             try:
-                return self._selected(ground)
+                return selected(ground)
             except BudgetError:
                 return None
 
         ground, kept = self._settled(within)
-        return ground, self._selected(ground) if kept is None else kept
-
-    def _selected(self, ground: Ground) -> np.ndarray:
-        """Return the units to keep within the budgets."""
-        return select(
-            ground.graph, ground.importance, self._budgets, ground.limits, full=self._full
-        )
+        return ground, selected(ground) if kept is None else kept
 
     def _require_running(self) -> None:
         if self._over is not None:

@@ -4,7 +4,8 @@
 
 The parents come from `parents.py`. 1,024 training images without labels (the score `Taylor` alone
 reads labels); no training, except where `--epochs` asks for some after the cut, on the training
-images that no plan was compared on. Accuracy on the 10,000 test images, on which nothing is chosen.
+images that are not held out, with labels and the full network as a teacher. Accuracy on the 10,000
+test images, on which nothing is chosen.
 The arms of Torch-Pruning need `pip install torch-pruning`; what they cut has BatchNorm estimated
 anew, and nothing else.
 
@@ -29,7 +30,7 @@ from torch.nn import functional
 
 import widthwise as ww
 from harness import RESULTS, write
-from parents import HELD_OUT, accuracy, fit, fresh, normalised
+from parents import HELD_OUT, accuracy, fit, fresh, normalised, taught
 from peer_cuts import CRITERIA, cut
 from widthwise.compression.compress import STEPS, compressed
 from widthwise.data.arrays import ImageClasses
@@ -39,6 +40,9 @@ from widthwise.data.source import Source
 INPUTS, BATCH = 1_024, 128
 PEAK = 0.05
 """Learning rate after a cut: an eighth of what the parents were trained with."""
+TAUGHT = 0.5
+"""Share of the loss after a cut that is the distance from the full network's answers: the best of
+the ways that `after_healing.py` compares."""
 
 Batches = Sequence[Tensor]
 
@@ -54,14 +58,19 @@ def parent(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 def estimated_anew(network: nn.Module, batches: Batches) -> nn.Module:
     """Return a copy with the statistics of batch normalisations replaced by those of batches."""
     network = copy.deepcopy(network)
+    momenta = {}
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
+            momenta[module] = module.momentum
             module.momentum = None
     network.train()
     with torch.no_grad():
         for batch in batches:
             network(batch)
+    # Training that follows averages as ever.
+    for module, momentum in momenta.items():
+        module.momentum = momentum
     return network.eval()
 
 
@@ -91,9 +100,10 @@ def measured(
 
     def trained_on(each: nn.Module) -> dict[str, float]:
         found = {}
+        loss_of = taught(network, TAUGHT)
         for count in epochs:
             trained = copy.deepcopy(each)
-            fit(trained, data, epochs=count, seed=0, peak=PEAK)
+            fit(trained, data, epochs=count, seed=0, peak=PEAK, loss_of=loss_of)
             found[f"{count} epochs"] = tested(trained)
         return found
 
@@ -150,19 +160,21 @@ def main() -> None:
     assert len(data.train.images) - HELD_OUT > INPUTS
     batches = list(normalised(data.train.images[:INPUTS], data).split(BATCH))
     path = RESULTS / "healing.json"
-    rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
     for weights in sorted(given.parents.glob("*.safetensors")):
         if given.networks and weights.stem not in given.networks:
             continue
         network, facts = parent(weights)
         for keep in given.keep:
             for arm in given.arms:
+                # Read anew each time: another process may have added to it.
+                rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
                 key = {"network": weights.stem, "budget": keep, "widths by": arm}
                 wanted = {"batchnorm", *(f"{count} epochs" for count in given.epochs)}
                 if any(key.items() <= row.items() and wanted <= row.keys() for row in rows):
                     continue
                 row = key | {"full": round(facts["test"], 2)}
                 row |= measured(network, arm, keep, batches, data, given.epochs)
+                rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
                 rows = [each for each in rows if not key.items() <= each.items()] + [row]
                 print(row, flush=True)
                 write("healing", {"inputs": INPUTS, "rows": rows})

@@ -34,6 +34,8 @@ from widthwise.models import resolve
 
 Backward = Callable[[Tensor, Tensor], None]
 """Leaves the gradients of a batch and its classes in the parameters."""
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of a batch's scores in float32, its classes and its images."""
 
 HELD_OUT = 5_000
 BATCH = 256
@@ -44,6 +46,8 @@ OPTIONS: dict[str, dict[str, Any]] = {"mobilenet_v2": {"image_size": 32}}
 WARM_UP = 0.2
 SMOOTHING = 0.1
 WEIGHT_DECAY = 5e-4
+TEMPERATURE = 4.0
+"""Of the answers that a teacher gives."""
 
 
 def normalised(images: Tensor, data: ImageClasses) -> Tensor:
@@ -70,6 +74,39 @@ def rate(step: int, steps: int, peak: float) -> float:
     return peak * min(step / up, (steps - step) / (steps - up))
 
 
+def smoothed(scores: Tensor, classes: Tensor, images: Tensor) -> Tensor:
+    """Return what the parents are trained by."""
+    return functional.cross_entropy(scores, classes, label_smoothing=SMOOTHING)
+
+
+def taught(teacher: nn.Module, share: float) -> Loss:
+    """Return a loss, a share of which is the distance from the answers of another network.
+
+    Args:
+        teacher: The other network; not changed.
+        share: From 0 to 1; what is left is `smoothed`.
+
+    Returns:
+        The loss, for `fit`.
+    """
+    teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
+    answers: Callable[[Tensor], Tensor] = torch.compile(teacher)
+
+    def loss_of(scores: Tensor, classes: Tensor, images: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+            wanted = answers(images)
+        distance = functional.kl_div(
+            functional.log_softmax(scores / TEMPERATURE, 1),
+            functional.log_softmax(wanted.float() / TEMPERATURE, 1),
+            log_target=True,
+            reduction="batchmean",
+        )
+        plain = smoothed(scores, classes, images)
+        return (1 - share) * plain + share * TEMPERATURE**2 * distance
+
+    return loss_of
+
+
 def fit(
     network: nn.Module,
     data: ImageClasses,
@@ -77,6 +114,8 @@ def fit(
     epochs: int,
     seed: int,
     peak: float = PEAK,
+    batch_size: int = BATCH,
+    loss_of: Loss = smoothed,
     state: dict[str, Any] | None = None,
     after: Callable[[dict[str, Any]], object] = lambda state: None,
 ) -> None:
@@ -88,6 +127,8 @@ def fit(
         epochs: How many in all.
         seed: Of order and augmentation.
         peak: Largest learning rate.
+        batch_size: Images of a step.
+        loss_of: What is made small.
         state: What `after` was given last, to go on from there.
         after: Called after each epoch, with the state.
     """
@@ -106,20 +147,21 @@ def fit(
         # Inside a recorded step, weights cast once would be kept from one replay to the next.
         with torch.autocast(batch.device.type, torch.bfloat16, cache_enabled=not batch.is_cuda):
             scores = compute(batch)
-        loss = functional.cross_entropy(scores.float(), classes, label_smoothing=SMOOTHING)
         network.zero_grad()
-        loss.backward()
+        loss_of(scores.float(), classes, batch).backward()
 
     network.train()
     if images.is_cuda:
-        backward = captured(backward, network, normalised(images[:BATCH], data), labels[:BATCH])
-    per_epoch = len(images) // BATCH
+        backward = captured(
+            backward, network, normalised(images[:batch_size], data), labels[:batch_size]
+        )
+    per_epoch = len(images) // batch_size
     for epoch in range(0 if state is None else state["epoch"], epochs):
         network.train()
         order = torch.randperm(
             len(images), generator=torch.Generator().manual_seed(derived_seed(seed, epoch))
         ).to(images.device)
-        for number, chosen in enumerate(order[: per_epoch * BATCH].split(BATCH)):
+        for number, chosen in enumerate(order[: per_epoch * batch_size].split(batch_size)):
             drawn = derived_seed(seed, epoch, number)
             batch = random_flip(random_shift(images[chosen], pixels=4, seed=drawn), seed=drawn + 1)
             for group in optimizer.param_groups:

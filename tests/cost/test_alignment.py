@@ -179,8 +179,14 @@ def test_processes_do_not_measure_for_themselves(
 ) -> None:
     """They would decide for different widths."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="one of several processes"):
-        Limits(round_to="measured").on(graph, [latency(16)])
+    for asked in (
+        lambda: Limits(round_to="measured").on(graph, [ww.Latency(keep=0.5)]),
+        lambda: ww.plan(graph, score=ww.scores.L1(), budget=ww.Latency(keep=0.5, batch=3)),
+    ):
+        with pytest.raises(ConfigError, match="one of several processes"):
+            asked()
+    # A meter that says the same everywhere may be asked everywhere.
+    assert Limits(round_to="measured").on(graph, [latency(16)]).round_to["wide"] == 16
 
 
 def test_measured_steps_need_a_latency_budget(graph: ww.ChannelGraph) -> None:

@@ -185,8 +185,11 @@ def test_processes_cannot_each_measure_for_themselves() -> None:
     """They would decide for different widths; it is known before any of them starts."""
     options = ["--limits.round_to", "measured", "--budget.latency", "1.0", "--hardware.devices"]
     assert load_recipe("digits", [*options, "1"]).hardware.devices == 1
-    with pytest.raises(ConfigError, match="measured by every process"):
+    with pytest.raises(ConfigError, match="measured by every process") as raised:
         load_recipe("digits", [*options, "2"])
+    assert "`limits.round_to: measured`" in str(raised.value)
+    with pytest.raises(ConfigError, match=r"`budget\.latency` would be measured"):
+        load_recipe("digits", ["--budget.latency", "1.0", "--hardware.devices", "2"])
 
 
 @pytest.mark.parametrize(

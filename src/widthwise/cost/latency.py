@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, ClassVar
@@ -50,7 +51,8 @@ class Latency:
 
     Raises:
         BudgetError: If there is not one limit, or it is none.
-        ConfigError: If the engine, the batch, the threads or the device cannot be measured with.
+        ConfigError: If the engine, the batch, the threads or the device cannot be measured with;
+            and where something is to be measured, if this is one of several processes.
 
     Example:
         >>> Latency(2.5).amount, Latency(keep=0.5).amount, Latency("50%").amount
@@ -217,19 +219,31 @@ class Latency:
             could tell; they have the default of `round_to`.
         """
         layers = layers_of(graph, random_inputs(graph.inputs, self.batch))
-        meter = self.meter
-        if meter is None:
-            # Differences of a few percent count here, which a single round is not sure of.
-            store = Store({**relevant(self.setting), "rounds": _ROUNDS})
-            meter = Remembering(InRounds(Machine(self.setting), _ROUNDS), store)
-        return multiples_of(graph, layers, meter)
+        # Differences of a few percent count here, which a single round is not sure of.
+        return multiples_of(graph, layers, self.meter or self._machine(rounds=_ROUNDS))
+
+    def _machine(self, rounds: int = 1) -> Meter:
+        """Return what measures here, and keeps what it has measured."""
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise ConfigError(
+                "Milliseconds were to be measured in one of several processes.\n"
+                "Why: each would measure for itself, and decide for widths of its own.\n"
+                "Hint: decide in a process alone, and give all of them the plan "
+                "(`ww.Plan.load(path)`) or what `ww.Latency(...).multiples(graph)` says; or give "
+                "the budget a `meter` that says the same everywhere."
+            )
+        store = relevant(self.setting)
+        if rounds == 1:
+            return Remembering(Machine(self.setting), Store(store))
+        meter = InRounds(Machine(self.setting), rounds)
+        return Remembering(meter, Store({**store, "rounds": rounds}))
 
     def _known(self, graph: ChannelGraph) -> _Known:
         # The predictor holds the meter, so that no other one gets its number.
         key = (self.setting, id(self.meter))
         of_graph = _KNOWN.setdefault(graph, {})
         if key not in of_graph:
-            meter = self.meter or Remembering(Machine(self.setting), Store(relevant(self.setting)))
+            meter = self.meter or self._machine()
             of_graph[key] = _Known(Predictor(graph, self.setting, meter))
         return of_graph[key]
 

@@ -111,14 +111,8 @@ class SearchRecipe:
             )
         if self.model.weights is not None and not self.method.goes_on:
             problems.append(f"`model.weights` has no effect: {self.why_not_trained}")
-        if (
-            self.limits.round_to == "measured"
-            and self.hardware.devices * self.hardware.num_nodes > 1
-        ):
-            problems.append(
-                "`limits.round_to: measured` would be measured by every process for itself: give "
-                "the numbers that `ww.Latency(...).multiples(graph)` says"
-            )
+        if self.hardware.devices * self.hardware.num_nodes > 1:
+            problems += self._problems_of_measuring()
         if self.search is not None and self.search.distil:
             problems.append("`search.distil` has no effect: teachers are trained after the search")
         if self.carry_optimizer:
@@ -141,6 +135,21 @@ class SearchRecipe:
             f"the method `{self.method.name}` makes weights of its own; `fade` goes on from those "
             "that a network has"
         )
+
+    def _problems_of_measuring(self) -> list[str]:
+        """Say what every one of several processes would measure for itself."""
+        problems = []
+        if self.budget.latency is not None:
+            problems.append(
+                "`budget.latency` would be measured by every process for itself, and each would "
+                "decide for other widths: search on one device"
+            )
+        if self.limits.round_to == "measured":
+            problems.append(
+                "`limits.round_to: measured` would be measured by every process for itself: give "
+                "the numbers that `ww.Latency(...).multiples(graph)` says"
+            )
+        return problems
 
     def _problems_of_carrying(self) -> list[str]:
         if self.search is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -117,13 +116,6 @@ class Limits:
         """
         if self.round_to != _MEASURED:
             return self
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            raise ConfigError(
-                '`round_to="measured"` was asked for in one of several processes.\n'
-                "Why: each would measure for itself, and decide for widths of its own.\n"
-                "Hint: measure in a process alone, and give all of them what "
-                "`ww.Latency(...).multiples(graph)` says."
-            )
         for budget in budgets:
             if isinstance(budget, Latency):
                 return replace(self, round_to=budget.multiples(graph))

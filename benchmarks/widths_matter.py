@@ -13,6 +13,8 @@ measured: widths by what they cost a trained parent, see `widthwise.compress`: t
     seed, or of the seed less the number of parents; 1,024 images without labels.
 lw_dna: from gradients of one batch by the latents of a network twice as wide, before training.
 dhp, fade: what the run of that name and seed has found, see `methods.py`.
+wide: what LW-DNA claims, by other means: at no more MACs than the full network, widths by what they
+    cost a network twice as wide, which three epochs have trained. To be compared with `full`.
 
 Accuracy on the 10,000 test images after the last epoch. Adds rows to results/widths_matter.json; a
 row that is there is not measured again.
@@ -42,7 +44,9 @@ from widthwise.network.initialisation import draw_fresh
 
 NETWORK = "resnet20"
 HALF = ww.Macs(0.5)
-ARMS = ("full", "uniform", "measured", "lw_dna", "dhp", "fade")
+ARMS = ("full", "uniform", "measured", "lw_dna", "dhp", "fade", "wide")
+WIDER, BRIEFLY = 2.0, 3
+"""Times as wide, and epochs that such a network is trained for, in the arm `wide`."""
 
 
 def measured(given: argparse.Namespace, seed: int, data: ImageClasses) -> ww.Plan:
@@ -68,6 +72,21 @@ def by_gradients(seed: int, data: ImageClasses) -> ww.Plan:
     return plan
 
 
+def widened(given: argparse.Namespace, data: ImageClasses) -> tuple[nn.Module, ww.Plan]:
+    """Return a network twice as wide, and the plan that it is worth cutting by, made once."""
+    kept = given.parents / f"{NETWORK}-wide.plan.json"
+    image = torch.zeros(1, 3, 32, 32)
+    torch.manual_seed(0)
+    full = fresh(NETWORK)
+    wide = ww.widen(full, image, WIDER, factory=lambda: fresh(NETWORK))
+    if not kept.exists():
+        macs = ww.Macs(float(ww.trace(full, image).macs()))
+        fit(wide, data, epochs=BRIEFLY, seed=0)
+        batches = list(normalised(data.train.images[:INPUTS], data).split(BATCH))
+        compressed(wide.eval(), batches, budget=macs, steps=0).plan.save(kept)
+    return wide, ww.Plan.load(kept)
+
+
 def network_of(
     arm: str, seed: int, given: argparse.Namespace, data: ImageClasses
 ) -> tuple[nn.Module, float, dict[str, int]]:
@@ -82,8 +101,12 @@ def network_of(
         "lw_dna": lambda: by_gradients(seed, data),
     }
     found = given.runs and given.runs / f"{arm}-{seed}" / "plan.json"
-    plan = plans[arm]() if arm in plans else ww.Plan.load(found)
-    small = ww.shrink(full, plan)
+    if arm == "wide":
+        wide, plan = widened(given, data)
+        small = ww.shrink(wide, plan, verify=False)
+    else:
+        plan = plans[arm]() if arm in plans else ww.Plan.load(found)
+        small = ww.shrink(full, plan)
     torch.manual_seed(seed)
     draw_fresh(small, lambda: fresh(NETWORK))
     return small, ww.trace(small, image).macs() / graph.macs(), plan.widths

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import healing_table
 import image_restoration_table
 import tracking_table
+import widths_table
 from reach_page import PEERS, is_smaller, rows_of
 
 HERE = Path(__file__).parent
@@ -21,6 +23,8 @@ MILLISECONDS = "<!-- made by benchmarks/summary.py from latency -->"
 WIDTHS = "<!-- made by benchmarks/summary.py from widths_matter -->"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 HEALING = "<!-- made by benchmarks/summary.py from healing -->"
+HEALED = "<!-- made by benchmarks/summary.py from healing, all -->"
+AFTER = "<!-- made by benchmarks/summary.py from after_healing -->"
 COMPARISONS = ("cifar10_resnet20_compare", "cifar10_resnet20_lw_dna")
 
 
@@ -161,28 +165,6 @@ def compare_table(name: str) -> str:
     return "\n".join(lines)
 
 
-def widths_table() -> str:
-    """Return the table of fresh weights at several widths, with the machine under it."""
-    content = _load("widths_matter")
-    cells: dict[str, list[dict[str, Any]]] = {}
-    for row in content["results"]["rows"]:
-        cells.setdefault(row["arm"], []).append(row)
-    lines = ["| widths | test accuracy, by seed | mean | MACs |", "|---|---|--:|--:|"]
-    for arm, rows in cells.items():
-        found = [row["test"] for row in sorted(rows, key=lambda row: row["seed"])]
-        share = sum(row["macs"] for row in rows) / len(rows)
-        each = ", ".join(f"{value:.2f}" for value in found)
-        lines.append(f"| {arm} | {each} | {_mean(found)} | {share:.0%} |")
-    where = content["environment"]
-    epochs = ", ".join(sorted({str(row["epochs"]) for row in content["results"]["rows"]}))
-    lines += [
-        "",
-        f"ResNet-20 on CIFAR-10, fresh weights, {epochs} epochs, all test images, last epoch "
-        f"({where['processor']}, torch {where['torch']}).",
-    ]
-    return "\n".join(lines)
-
-
 def latency_table() -> str:
     """Return the table of what plans take in milliseconds, with the machine under it."""
     content = _load("latency")
@@ -209,86 +191,8 @@ def latency_table() -> str:
     return "\n".join(lines)
 
 
-STEPS_OF_REPAIR = ("right after", "batchnorm", "healed", "refined")
-
-
-def healing_table() -> str:
-    """Return the table of trained networks that were cut and healed, with the machine under it."""
-    content = _load("healing")
-    cells: dict[str, dict[tuple[str, float], list[dict[str, Any]]]] = {}
-    for row in content["results"]["rows"]:
-        column = row["network"].rpartition("-")[0], row["budget"]
-        cells.setdefault(row["widths by"], {}).setdefault(column, []).append(row)
-    columns = sorted({column for row in cells.values() for column in row}, key=_by_network)
-    heads = [f"{name}, {keep:.0%}" for name, keep in columns]
-    lines = [f"| widths by | {' | '.join(heads)} |", f"|---|{'--:|' * len(columns)}"]
-    rows = content["results"]["rows"]
-    parents = {row["network"]: row["full"] for row in rows}
-    full = [
-        _mean([right for parent, right in parents.items() if parent.startswith(f"{name}-")])
-        for name, _ in columns
-    ]
-    lines.append(f"| (the full network) | {' | '.join(full)} |")
-    for arm in sorted(cells, key=lambda name: name != "compress"):
-        found = [_repaired(cells[arm].get(column, [])) for column in columns]
-        lines.append(f"| {arm} | {' | '.join(found)} |")
-    rows = [row for row in cells["compress"].values() for row in row]
-    trained = [row for row in rows if "3 epochs" in row]
-    where = content["environment"]
-    reads = " (Taylor reads them)" if "Taylor" in cells else ""
-    lines += [
-        "",
-        "Accuracy in percent, all 10,000 test images of CIFAR-10, at that share of the MACs: right "
-        "after the cut, with BatchNorm estimated anew, healed (fits alone), **healed and refined** "
-        "(what `compress` returns); mean, and in brackets over how many networks of other seeds, "
-        "where there are several (what Torch-Pruning cuts has no more than the first two). "
-        f"{content['results']['inputs']:,} training images without labels"
-        f"{reads}. {where['processor']}, {where['torch_threads']} threads, torch "
-        f"{where['torch']}.",
-    ]
-    if trained:
-        before, after = (_mean([row[key] for row in trained]) for key in ("full", "3 epochs"))
-        lines[-1] += (
-            f" Trained on for three epochs with labels, compress at {trained[0]['budget']:.0%}: "
-            f"{after}, full network {before}."
-        )
-    lines += ["", *_pretrained()]
-    return "\n".join(lines)
-
-
-def _pretrained() -> list[str]:
-    """Return what is left of a network with published weights, in a sentence."""
-    content = _load("pretrained")["results"]
-    where = ", ".join(f"{count} of {name}" for name, count in content["others by folder"].items())
-    return [
-        f"EfficientNet-Lite0 with its published ImageNet weights, at {row['budget']:.0%} of the "
-        f"MACs, healed with {content['inputs']} crops of photographs: its first answer is that of "
-        f"the full network on {row['right after']:.0%} of {content['others']} crops of other "
-        f"photographs ({where}) right after the cut, "
-        f"{row['batchnorm']:.0%} with BatchNorm estimated anew, {row['healed']:.0%} healed, "
-        f"**{row['refined']:.0%}** refined."
-        for row in content["rows"]
-        if row["widths by"] == "compress"
-    ]
-
-
-def _by_network(column: tuple[str, float]) -> tuple[str, float]:
-    return column[0], -column[1]
-
-
 def _mean(values: list[float]) -> str:
     return f"{sum(values) / len(values):.1f}" if values else ""
-
-
-def _repaired(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return ""
-    # What peers cut is not healed: they have no more than the first two.
-    steps = [_mean([row[name] for row in rows]) for name in STEPS_OF_REPAIR if name in rows[0]]
-    count = f" ({len(rows)})" if len(rows) > 1 else ""
-    if len(steps) < len(STEPS_OF_REPAIR):
-        return f"{', '.join(steps)}{count}"
-    return f"{', '.join(steps[:-1])}, **{steps[-1]}**{count}"
 
 
 def _machine(environment: dict[str, Any]) -> str:
@@ -308,11 +212,18 @@ def _replace(page: Path, tables: dict[str, str]) -> None:
 
 def main() -> None:
     """Replace the tables in the README and in the docs."""
-    tables = {START: table(), HEALING: healing_table()}
+    tables = {START: table(), HEALING: healing_table.short()}
     for name in COMPARISONS:
         tables[f"<!-- made by benchmarks/summary.py from {name} -->"] = compare_table(name)
     _replace(README, tables)
-    _replace(BENCHMARKS, {WIDTHS: widths_table()})
+    _replace(
+        BENCHMARKS,
+        {
+            WIDTHS: widths_table.table(),
+            HEALED: healing_table.every(),
+            AFTER: healing_table.after(),
+        },
+    )
     _replace(LATENCY, {MILLISECONDS: latency_table()})
     _replace(
         RESTORATION,

@@ -22,7 +22,7 @@ from widthwise import files
 from widthwise.cli import main
 from widthwise.models import resolve
 from widthwise.runs import read_metrics
-from widthwise.runs.results import Results, read_results
+from widthwise.runs.results import ArmResult, Results, read_results
 
 # Newer Pythons warn about forking a process with threads; the copies here only ever use one.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -55,15 +55,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _without_times(arm: ArmResult) -> dict[str, Any]:
+    before = None if arm.before is None else replace(arm.before, deciding=0.0)
+    return asdict(replace(arm, seconds=0.0, before=before))
+
+
 def assert_same_outcome(folder: Path, whole: Path) -> None:
     """Plan, weights, and every measured number but time are bit for bit the same."""
     for name in ("plan.json", "model.safetensors", "config.yaml", "stages/search/history.json"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert timeless(read_metrics(folder)) == timeless(read_metrics(whole))
-    results = [
-        [asdict(replace(arm, seconds=0.0)) for arm in results_of(path).arms]
-        for path in (folder, whole)
-    ]
+    results = [[_without_times(arm) for arm in results_of(path).arms] for path in (folder, whole)]
     assert results[0] == results[1]
 
 

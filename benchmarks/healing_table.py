@@ -71,30 +71,53 @@ def _words() -> str:
         "Accuracy in percent on all 10,000 test images of CIFAR-10: right after the cut; with "
         "BatchNorm estimated anew; layers refitted; refined, which is what `compress` returns; "
         "and after epochs of training with labels and the full network as a teacher. Means, and "
-        "in brackets over how many networks of other seeds, where there are several. "
-        f"{content['results']['inputs']:,} training images until then, without labels (Taylor "
-        "reads them). What Torch-Pruning cuts is not healed, and trained on from its second "
+        "in brackets over how many networks of other seeds, where there are several; rows over "
+        "different networks differ by these too. "
+        f"{content['results']['inputs']:,} training images until then, without labels, which "
+        "Taylor alone reads. What Torch-Pruning cuts is not healed, and trained on from its second "
         f"column. Last measured on {where['processor']}, torch {where['torch']}."
     )
 
 
+def _alike(arms: dict[str, Rows]) -> dict[str, Rows]:
+    """Return the rows of those networks that every arm has cut: others cannot be compared."""
+    shared = set.intersection(*({row["network"] for row in rows} for rows in arms.values()))
+    return {arm: [row for row in rows if row["network"] in shared] for arm, rows in arms.items()}
+
+
+def _ours(rows: Rows) -> str:
+    """Say what is left of all networks that `compress` has cut."""
+    said = f"{_mean([row['refined'] for row in rows])} of {_full({'': rows})}"
+    trained = [row for row in rows if "3 epochs" in row]
+    said += f" ({len(rows)}" + (" networks" if len(rows) > 1 else " network")
+    if trained:
+        said += (
+            f"; after three epochs with labels {_mean([row['3 epochs'] for row in trained])} of "
+        )
+        said += f"{_full({'': trained})}, {len(trained)}"
+    return f"{said})"
+
+
 def short() -> str:
-    """Return what the README has: all arms at one budget, and ours elsewhere."""
+    """Return what the README has: all arms alike at one budget, and ours everywhere."""
     cells = _cells()
     name, keep = SHOWN
-    lines = [f"{name} at {keep:.0%} of the MACs; the full network has {_full(cells[SHOWN])} %:", ""]
-    lines += _table(cells[SHOWN])
-    elsewhere = [
-        f"{name} at {keep:.0%} {_mean([row['refined'] for row in arms['compress']])} of "
-        f"{_full({'compress': arms['compress']})}"
+    arms = _alike(cells[SHOWN])
+    networks = len({row["network"] for rows in arms.values() for row in rows})
+    which = "one network" if networks == 1 else f"{networks} networks"
+    lines = [f"{name} at {keep:.0%} of the MACs, {which} of {_full(arms)} % when full:", ""]
+    lines += _table(arms)
+    everywhere = [
+        f"{name} at {keep:.0%} {_ours(arms['compress'])}"
         for (name, keep), arms in cells.items()
-        if (name, keep) != SHOWN and "compress" in arms
+        if "compress" in arms
     ]
     lines += [
         "",
         _words(),
         "",
-        f"`compress` elsewhere, without labels: {'; '.join(elsewhere)}. {widths_table.sentence()}",
+        f"What `compress` leaves of all networks, without labels: {'; '.join(everywhere)}. "
+        f"{widths_table.sentence()}",
     ]
     return "\n".join([*lines, "", *_pretrained()])
 

@@ -32,10 +32,10 @@ def run(arguments: Sequence[str]) -> int:
     from widthwise.cost import read_budget
     from widthwise.models import resolve
 
+    budgets = [read_budget(kind, limit) for kind, limit in given.budget]
     spec = resolve(given.model)
     model, example = build_model(spec, shape=given.input, weights=given.weights)
     graph = ww.trace(model, example)
-    budgets = [read_budget(kind, limit) for kind, limit in given.budget]
     print(graph.report(costs=[each for each in budgets if each.name != ww.Macs.name]))
     for budget in budgets:
         print(_reach(budget, graph))

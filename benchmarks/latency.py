@@ -2,12 +2,14 @@
 
     python benchmarks/latency.py                       all networks and engines, one thread
     python benchmarks/latency.py resnet50 --engine eager --plans 5
+    python benchmarks/latency.py vgg16 --batch 16 --parts macs_half macs_half_odd    a minute
 
-Nothing else should run meanwhile; all of it takes an hour or two, and a row that is in
+Nothing else should run meanwhile; all of it takes an hour or two, and what is in
 results/latency.json is not measured again (`--anew` does). Per network and engine: what was
 predicted and measured for random plans of aligned widths, between a quarter and all of every axis;
-then plans of `Macs(0.5)`, of the same with odd widths and with steps as measured, and of
-`Latency(keep=0.5)`, all by L1, with what they leave of the MACs and of the time on the wall.
+then plans of `Macs(0.5)`, of the same with odd widths and with steps as measured, of
+`Latency(keep=0.5)`, and of as many MACs as that one has left without a look at time, all by L1,
+with what they leave of the MACs and of the time on the wall.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +32,7 @@ from widthwise.latency.engines import Engine, random_inputs, ready
 from widthwise.latency.meter import Machine
 from widthwise.latency.steady import steady
 from widthwise.models import resolve
-from widthwise.search.limits import Limits
+from widthwise.search.limits import Limits, RoundTo
 
 NETWORKS = {
     "resnet50": ("torchvision/resnet50", None),
@@ -39,6 +43,16 @@ NETWORKS = {
     "resnet20": ("widthwise/resnet20", None),
 }
 """MODEL and shape of the input; None for the network's own."""
+Row = dict[str, Any]
+"""Of the result file: what was measured of a network, in an engine, at a batch size."""
+PARTS = (
+    "predictions",
+    "macs_half",
+    "macs_half_odd",
+    "macs_half_measured_steps",
+    "latency_half",
+    "macs_alike",
+)
 LISTED = ("resnet50", "mobilenet_v2", "efficientnet_b0", "edsr", "vgg16")
 
 
@@ -61,14 +75,10 @@ def shares(
     return second.median / first.median
 
 
-def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
-    """Predict and measure one network in one engine."""
-    model_name, shape = NETWORKS[name]
-    spec = resolve(model_name)
-    torch.manual_seed(0)
-    model = spec.build().eval()
-    graph = ww.trace(model, torch.zeros(shape or spec.input_shape))
-    budget = ww.Latency(keep=0.5, engine=setting.engine, batch=setting.batch, threads=1)
+def predictions(
+    graph: ww.ChannelGraph, budget: ww.Latency, setting: Setting, plans: int
+) -> dict[str, object]:
+    """Predict and measure random plans."""
     start = time.perf_counter()
     full = budget.cost(graph, graph.everything)
     seconds = time.perf_counter() - start
@@ -80,37 +90,69 @@ def of_network(name: str, setting: Setting, plans: int) -> dict[str, object]:
         (found,) = meter.networks([Predictor.network(graph, kept)], inputs)
         pairs.append((budget.cost(graph, kept), found))
     errors = [abs(predicted / found - 1) for predicted, found in pairs]
-    row: dict[str, object] = {
-        "network": name,
-        "engine": setting.engine.value,
-        "batch": setting.batch,
+    return {
         "seconds_to_measure_tables": round(seconds, 1),
         "full_predicted_ms": round(full, 3),
         "median_error": round(statistics.median(errors), 4),
         "largest_error": round(max(errors), 4),
         "pairs_ms": [[round(predicted, 3), round(found, 3)] for predicted, found in pairs],
     }
-    start = time.perf_counter()
-    steps = budget.multiples(graph)
-    row["seconds_to_measure_steps"] = round(time.perf_counter() - start, 1)
-    for title, wanted, round_to in (
-        ("macs_half", ww.Macs(0.5), None),
-        ("macs_half_odd", ww.Macs(0.5), 1),
-        ("macs_half_measured_steps", ww.Macs(0.5), steps),
-        ("latency_half", budget, None),
-    ):
-        try:
-            plan = ww.plan(graph, score=ww.scores.L1(), budget=wanted, round_to=round_to)
-        except ww.errors.BudgetError as error:
-            row[title] = str(error).splitlines()[0]
+
+
+def cut(
+    model: torch.nn.Module,
+    graph: ww.ChannelGraph,
+    budget: ww.Macs | ww.Latency,
+    setting: Setting,
+    *,
+    round_to: RoundTo = None,
+) -> dict[str, object] | str:
+    """Cut a network to a budget; return what that leaves, or why it cannot be met."""
+    try:
+        plan = ww.plan(graph, score=ww.scores.L1(), budget=budget, round_to=round_to)
+    except ww.errors.BudgetError as error:
+        return str(error).splitlines()[0]
+    small = ww.shrink(model, plan, verify=False)
+    return {
+        "macs_kept": round(plan.macs() / plan.full_macs, 4),
+        "time_kept": round(shares(model, small, graph, setting), 4),
+        "latency": dict(plan.latency),
+    }
+
+
+def of_network(
+    name: str, setting: Setting, parts: Sequence[str], plans: int, row: Row
+) -> Iterator[None]:
+    """Add to a row what it lacks, part by part."""
+    model_name, shape = NETWORKS[name]
+    spec = resolve(model_name)
+    torch.manual_seed(0)
+    model = spec.build().eval()
+    graph = ww.trace(model, torch.zeros(shape or spec.input_shape))
+    budget = ww.Latency(keep=0.5, engine=setting.engine, batch=setting.batch, threads=1)
+    for part in parts:
+        if part in row:
             continue
-        small = ww.shrink(model, plan, verify=False)
-        row[title] = {
-            "macs_kept": round(plan.macs() / plan.full_macs, 4),
-            "time_kept": round(shares(model, small, graph, setting), 4),
-            "latency": dict(plan.latency),
-        }
-    return row
+        match part:
+            case "predictions":
+                row[part] = predictions(graph, budget, setting, plans)
+            case "macs_half":
+                row[part] = cut(model, graph, ww.Macs(0.5), setting)
+            case "macs_half_odd":
+                row[part] = cut(model, graph, ww.Macs(0.5), setting, round_to=1)
+            case "macs_half_measured_steps":
+                start = time.perf_counter()
+                steps = budget.multiples(graph)
+                row["seconds_to_measure_steps"] = round(time.perf_counter() - start, 1)
+                row[part] = cut(model, graph, ww.Macs(0.5), setting, round_to=steps)
+            case "latency_half":
+                row[part] = cut(model, graph, budget, setting)
+            case "macs_alike":
+                halved = row.get("latency_half")
+                if not isinstance(halved, dict):
+                    continue
+                row[part] = cut(model, graph, ww.Macs(halved["macs_kept"]), setting)
+        yield
 
 
 def main() -> None:
@@ -119,6 +161,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=LISTED, metavar="NETWORK")
     parser.add_argument("--engine", action="append", choices=("eager", "onnxruntime"))
     parser.add_argument("--batch", type=int, action="append")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--plans", type=int, default=20)
     parser.add_argument("--anew", action="store_true", help="forget what was measured before")
     given = parser.parse_args()
@@ -129,13 +172,13 @@ def main() -> None:
         for engine in given.engine or ("eager", "onnxruntime"):
             for batch in given.batch or (1, 16):
                 key = {"network": name, "engine": engine, "batch": batch}
-                if any(key.items() <= row.items() for row in rows):
-                    continue
+                row = next((each for each in rows if key.items() <= each.items()), None)
+                if row is None:
+                    rows.append(row := Row(key))
                 setting = Setting(engine=Engine(engine), batch=batch, threads=1)
-                rows.append(of_network(name, setting, given.plans))
-                shown = {key: value for key, value in rows[-1].items() if key != "pairs_ms"}
-                print(shown, flush=True)
-                harness.write("latency", {"rows": rows})
+                for _ in of_network(name, setting, given.parts, given.plans, row):
+                    harness.write("latency", {"rows": rows})
+                print(row, flush=True)
 
 
 if __name__ == "__main__":

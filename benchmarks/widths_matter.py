@@ -1,9 +1,9 @@
 """Do the widths matter? The same short training of fresh weights, at widths from several methods.
 
     python benchmarks/widths_matter.py --parents DIR --data DIR [--runs DIR] [--seeds 0 1]
-        [--arms full uniform measured] [--epochs 8]
+        [--network resnet20] [--arms full uniform measured] [--epochs 8]
 
-ResNet-20 on CIFAR-10 at half the MACs. Every network starts from weights that its constructor draws
+CIFAR-10 at half the MACs. Every network starts from weights that its constructor draws
 and is trained by the schedule of `parents.py`, whose last 5,000 training images nothing is trained
 on. Arms:
 
@@ -26,6 +26,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,15 +36,18 @@ from torch.nn import functional
 import widthwise as ww
 from harness import RESULTS, write
 from healing import BATCH, INPUTS, parent
-from parents import HELD_OUT, accuracy, fit, fresh, normalised
+from parents import HELD_OUT, PEAK, PEAKS, accuracy, fit, fresh, normalised, prepare
 from widthwise.compression.compress import compressed
 from widthwise.data.arrays import ImageClasses
 from widthwise.data.cifar import load_cifar10
 from widthwise.data.source import Source
 from widthwise.network.initialisation import draw_fresh
+from widthwise.search.limits import Limits
 
-NETWORK = "resnet20"
+IMAGE = torch.zeros(1, 3, 32, 32)
 HALF = ww.Macs(0.5)
+FIXED = {"speed_record": ("whiten",)}
+"""Axes whose width is not a choice."""
 ARMS = ("full", "uniform", "measured", "lw_dna", "dhp", "fade", "wide")
 WIDER, BRIEFLY = 2.0, 3
 """Times as wide, and epochs that such a network is trained for, in the arm `wide`."""
@@ -51,22 +55,23 @@ WIDER, BRIEFLY = 2.0, 3
 
 def measured(given: argparse.Namespace, seed: int, data: ImageClasses) -> ww.Plan:
     """Choose widths by what they cost a trained network, once per parent."""
-    parents = sorted(given.parents.glob(f"{NETWORK}-*.safetensors"))
+    parents = sorted(given.parents.glob(f"{given.network}-*.safetensors"))
     path = parents[seed % len(parents)]
     kept = path.with_suffix(".plan.json")
     if not kept.exists():
         network, _ = parent(path)
         batches = list(normalised(data.train.images[:INPUTS], data).split(BATCH))
-        compressed(network, batches, budget=HALF, steps=0).plan.save(kept)
+        limits = Limits(exclude=FIXED.get(given.network))
+        compressed(network, batches, budget=HALF, limits=limits, steps=0).plan.save(kept)
     return ww.Plan.load(kept)
 
 
-def by_gradients(seed: int, data: ImageClasses) -> ww.Plan:
+def by_gradients(name: str, seed: int, data: ImageClasses) -> ww.Plan:
     """Choose widths before training."""
     torch.manual_seed(seed)
     batch = normalised(data.train.images[:BATCH], data), data.train.labels[:BATCH]
     _, plan = ww.methods.lw_dna(
-        fresh(NETWORK), batch[0][:1], loss=functional.cross_entropy, batch=batch, budget=HALF,
+        fresh(name), batch[0][:1], loss=functional.cross_entropy, batch=batch, budget=HALF,
         seed=seed,
     )  # fmt: skip
     return plan
@@ -74,16 +79,18 @@ def by_gradients(seed: int, data: ImageClasses) -> ww.Plan:
 
 def widened(given: argparse.Namespace, data: ImageClasses) -> tuple[nn.Module, ww.Plan]:
     """Return a network twice as wide, and the plan that it is worth cutting by, made once."""
-    kept = given.parents / f"{NETWORK}-wide.plan.json"
-    image = torch.zeros(1, 3, 32, 32)
+    name, fixed = given.network, FIXED.get(given.network, ())
+    kept = given.parents / f"{name}-wide.plan.json"
     torch.manual_seed(0)
-    full = fresh(NETWORK)
-    wide = ww.widen(full, image, WIDER, factory=lambda: fresh(NETWORK))
+    full = fresh(name)
+    wide = ww.widen(full, IMAGE, WIDER, exclude=fixed, factory=lambda: fresh(name))
     if not kept.exists():
-        macs = ww.Macs(float(ww.trace(full, image).macs()))
-        fit(wide, data, epochs=BRIEFLY, seed=0)
+        macs = ww.Macs(float(ww.trace(full, IMAGE).macs()))
+        prepare(wide, data)
+        fit(wide, data, epochs=BRIEFLY, seed=0, peak=PEAKS.get(name, PEAK))
         batches = list(normalised(data.train.images[:INPUTS], data).split(BATCH))
-        compressed(wide.eval(), batches, budget=macs, steps=0).plan.save(kept)
+        limits = Limits(exclude=fixed)
+        compressed(wide.eval(), batches, budget=macs, limits=limits, steps=0).plan.save(kept)
     return wide, ww.Plan.load(kept)
 
 
@@ -91,14 +98,15 @@ def network_of(
     arm: str, seed: int, given: argparse.Namespace, data: ImageClasses
 ) -> tuple[nn.Module, float, dict[str, int]]:
     """Build the network of an arm; return it, its share of the MACs, and its widths."""
-    full = fresh(NETWORK)
-    image = torch.zeros(1, 3, 32, 32)
-    graph = ww.trace(full, image)
+    name, fixed = given.network, FIXED.get(given.network)
+    full = fresh(name)
+    graph = ww.trace(full, IMAGE)
+    uniform = partial(ww.plan, graph, score=ww.scores.Uniform(), exclude=fixed, round_to=1)
     plans: dict[str, Callable[[], ww.Plan]] = {
-        "full": lambda: ww.plan(graph, score=ww.scores.Uniform(), budget=ww.Macs(1.0)),
-        "uniform": lambda: ww.plan(graph, score=ww.scores.Uniform(), budget=HALF, round_to=1),
+        "full": lambda: uniform(budget=ww.Macs(1.0)),
+        "uniform": lambda: uniform(budget=HALF),
         "measured": lambda: measured(given, seed, data),
-        "lw_dna": lambda: by_gradients(seed, data),
+        "lw_dna": lambda: by_gradients(name, seed, data),
     }
     found = given.runs and given.runs / f"{arm}-{seed}" / "plan.json"
     if arm == "wide":
@@ -108,8 +116,9 @@ def network_of(
         plan = plans[arm]() if arm in plans else ww.Plan.load(found)
         small = ww.shrink(full, plan)
     torch.manual_seed(seed)
-    draw_fresh(small, lambda: fresh(NETWORK))
-    return small, ww.trace(small, image).macs() / graph.macs(), plan.widths
+    draw_fresh(small, lambda: fresh(name))
+    prepare(small, data)
+    return small, ww.trace(small, IMAGE).macs() / graph.macs(), plan.widths
 
 
 def main() -> None:
@@ -118,6 +127,7 @@ def main() -> None:
     for name in ("parents", "data"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--runs", type=Path)
+    parser.add_argument("--network", default="resnet20")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=["full", "uniform", "measured"])
     parser.add_argument("--epochs", type=int, default=8)
@@ -130,12 +140,13 @@ def main() -> None:
         for arm in given.arms:
             # Read anew each time: another process may have added to it.
             rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
-            key = {"arm": arm, "seed": seed, "epochs": given.epochs}
+            key = {"network": given.network, "arm": arm, "seed": seed, "epochs": given.epochs}
             if any(key.items() <= row.items() for row in rows):
                 continue
             network, share, widths = network_of(arm, seed, given, data)
             start = time.perf_counter()
-            fit(network, data, epochs=given.epochs, seed=seed)
+            peak = PEAKS.get(given.network, PEAK)
+            fit(network, data, epochs=given.epochs, seed=seed, peak=peak)
             row = key | {
                 "macs": round(share, 4),
                 "test": round(accuracy(network, data.test.images, data.test.labels, data), 2),
@@ -153,7 +164,7 @@ def main() -> None:
             }
             print(row, flush=True)
             rows = json.loads(path.read_text())["results"]["rows"] if path.exists() else []
-            write("widths_matter", {"network": NETWORK, "rows": [*rows, row]})
+            write("widths_matter", {"rows": [*rows, row]})
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def test_steps_by_name_leave_the_default_to_others(graph: ww.ChannelGraph) -> No
     """A name or a glob; what matches twice is aligned to both."""
     limits = Limits(round_to={"w*": 32, "wide": 24, "slim": 5})
     steps = {name: limits.step(graph.axes[name]) for name in ("wide", "middle", "slim", "thin")}
-    assert steps == {"wide": 96, "middle": 8, "slim": 5, "thin": 1}
+    assert steps == {"wide": 96, "middle": 16, "slim": 5, "thin": 1}
     with pytest.raises(ConfigError, match="round_to"):
         ww.plan(graph, score=ww.scores.L1(), budget=ww.Macs(0.5), round_to={"wise": 8})
     for wrong in (0, None, "measured", 1.5):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from torch import nn
 
+from widthwise.cost import stairs
 from widthwise.cost.layers import Layer, layers_of
 from widthwise.graph import ChannelGraph
 from widthwise.latency.calls import LayerCall
 from widthwise.latency.engines import Setting, random_inputs, with_values
 from widthwise.latency.meter import Meter
+from widthwise.latency.multiples import usual_step
 from widthwise.latency.tables import Table, Tables
 from widthwise.network.copying import copy_module, named_tensors
 from widthwise.network.narrowing import narrow_module
 
 _SHARES = (0.75, 0.5)
 """Of the units of every axis, in the narrow networks that are measured to fit what is no layer."""
-_ALIGNED, _WIDE = 8, 32
 _TRUST = 0.1
 """Weight of the belief that a layer takes in a network what it takes alone, against one network."""
 
@@ -118,12 +118,15 @@ def _measured(layers: Sequence[Layer], free: np.ndarray, meter: Meter) -> Tables
         for outer in outers
         for inner in inners
     ]
-    times = iter(_times(calls, meter))
+    probes = stairs.probes(layers, grids)
+    times = iter(_times(calls + [call for probe in probes for call in probe.calls], meter))
     tables = [
         Table.of(outers, inners, [next(times) for _ in range(len(outers) * len(inners))])
         for outers, inners in grids
     ]
-    return Tables(tables, [(each.call.outer, each.call.inner) for each in layers])
+    found = [[next(times) for _ in probe.calls] for probe in probes]
+    most = [(each.call.outer, each.call.inner) for each in layers]
+    return Tables(tables, most, stairs.fitted(layers, probes, found))
 
 
 def _times(calls: Sequence[LayerCall], meter: Meter) -> list[float]:
@@ -138,8 +141,7 @@ def _uniform(graph: ChannelGraph, share: float) -> np.ndarray:
     mask = graph.everything.copy()
     for axis in graph.axes.values():
         if axis.frozen is None:
-            wide = axis.width * axis.unit_size >= _WIDE
-            step = _ALIGNED // math.gcd(_ALIGNED, axis.unit_size) if wide else 1
+            step = usual_step(axis.width, axis.unit_size)
             width = max(round(share * axis.width / step) * step, axis.floor, 1)
             mask[axis.units.start + min(width, axis.width) : axis.units.stop] = False
     return mask

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from widthwise.latency.multiples import usual_step
+
 _SHARES = (0.25, 0.5, 0.75)
-_ALIGNED, _WIDE = 8, 32
-"""Widths that are measured are multiples of this, from so many channels on: what plans ask for."""
+_LEAST = 8
+"""The narrowest width that is measured of a dim that is wide enough for a choice."""
+STAIR = 16
+"""Channels of a block of kernels: widths in between may take what the next multiple takes."""
 
 
 def grid(full: int, step: int, *, moves: bool) -> tuple[int, ...]:
@@ -30,10 +34,13 @@ def grid(full: int, step: int, *, moves: bool) -> tuple[int, ...]:
     """
     if not moves:
         return (full,)
-    aligned = math.lcm(step, _ALIGNED) if full >= _WIDE else step
-    aligned = aligned if aligned < full else step
+    usual = usual_step(full)
+    least = math.lcm(step, _LEAST) if usual > 1 else step
+    least, aligned = (
+        each if each < full else step for each in (least, math.lcm(step, usual))
+    )  # fmt: skip
     inner = {max(round(share * full / aligned), 1) * aligned for share in _SHARES}
-    return tuple(sorted({min(aligned, full), full, *(width for width in inner if width < full)}))
+    return tuple(sorted({min(least, full), full, *(width for width in inner if width < full)}))
 
 
 @dataclass(frozen=True)
@@ -71,15 +78,23 @@ class Tables:
     Args:
         tables: A table per layer.
         most: The largest outer and inner width that is asked for, per layer.
+        stairs: Per layer, how far times go up in stairs of `STAIR` channels, from 0 (in between as
+            on a straight line) to 1 (in between as at the next stair). All 0 if not given.
     """
 
-    def __init__(self, tables: Sequence[Table], most: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        most: Sequence[tuple[int, int]],
+        stairs: Sequence[float] | None = None,
+    ) -> None:
+        stairs = [0.0] * len(tables) if stairs is None else stairs
         sizes = [table.times.size for table in tables]
         self._starts = np.cumsum([0, *sizes[:-1]]) if tables else np.empty(0, np.int64)
         self._flat = np.concatenate([np.empty(0), *(table.times.ravel() for table in tables)])
         self._rows = np.array([len(table.inner) for table in tables], np.int64)
-        self._outer = _Places([t.outer for t in tables], [outer for outer, _ in most])
-        self._inner = _Places([t.inner for t in tables], [inner for _, inner in most])
+        self._outer = _Places([t.outer for t in tables], [outer for outer, _ in most], stairs)
+        self._inner = _Places([t.inner for t in tables], [inner for _, inner in most], stairs)
 
     def total(self, outer: np.ndarray, inner: np.ndarray) -> float:
         """Return the sum of all tables, in milliseconds.
@@ -105,10 +120,14 @@ class Tables:
 class _Places:
     """Where widths stand among those measured: the next one, and how far from the one before."""
 
-    def __init__(self, grids: Sequence[tuple[int, ...]], most: Sequence[int]) -> None:
+    def __init__(
+        self, grids: Sequence[tuple[int, ...]], most: Sequence[int], stairs: Sequence[float]
+    ) -> None:
         places, shares = [np.empty(0, np.int64)], [np.empty(0)]
-        for widths, largest in zip(grids, most, strict=True):
+        for widths, largest, stair in zip(grids, most, stairs, strict=True):
             asked = np.arange(largest + 1)
+            if usual_step(widths[-1]) == STAIR:
+                asked = asked + stair * (-asked % STAIR)
             # Narrower than the narrowest takes what that takes, wider than the widest likewise.
             clipped = np.clip(asked, widths[0], widths[-1])
             place = np.searchsorted(widths, clipped)

@@ -13,9 +13,7 @@ from widthwise.cost import Budget, Latency
 from widthwise.errors import ConfigError
 from widthwise.graph import Axis, ChannelGraph
 from widthwise.graph.names import is_named, matching
-
-_ALIGNED, _WIDE = 8, 32
-"""Multiples of channels by default, on axes of so many channels."""
+from widthwise.latency.multiples import usual_step
 
 _MEASURED = "measured"
 
@@ -31,11 +29,11 @@ class Limits:
         min_width: Channels that every axis keeps at least.
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, 0 for the others.
-        round_to: Channels of a narrowed axis are a multiple of this. By default 8 on axes of at
-            least 32 channels, if that leaves four widths to choose from, and 1 on others: kernels
-            work on blocks of channels, and a network of odd widths can be slower than the full one.
-            One per name or glob of axes leaves the default to others. ``"measured"`` takes what
-            `Latency.multiples` of a latency budget says.
+        round_to: Channels of a narrowed axis are a multiple of this. By default 16 on axes of at
+            least 64 channels, 8 from 32 on, if that leaves four widths to choose from, and 1 on
+            others: kernels work on blocks of channels, and a network of odd widths can be slower
+            than the full one. One per name or glob of axes leaves the default to others.
+            ``"measured"`` takes what `Latency.multiples` of a latency budget says.
         include: Names or globs (``layer1.*``) of axes that may be narrowed, or one of them; all by
             default.
         exclude: Names or globs of axes that may not, or one of them.
@@ -131,10 +129,7 @@ class Limits:
         asked = self._step(axis)
         if asked is not None:
             return asked // math.gcd(asked, axis.unit_size)
-        step = _ALIGNED // math.gcd(_ALIGNED, axis.unit_size)
-        wide = axis.width * axis.unit_size >= _WIDE
-        # Units of 30 channels are aligned four by four, of which there may be no four.
-        return step if wide and step <= axis.width * _ALIGNED // _WIDE else 1
+        return usual_step(axis.width, axis.unit_size)
 
     def floor(self, axis: Axis) -> int:
         """Return the smallest width an axis may get, in units."""

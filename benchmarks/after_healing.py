@@ -28,7 +28,7 @@ import widthwise as ww
 from harness import RESULTS, write
 from healing import BATCH, INPUTS, PEAK, parent
 from parents import BATCH as TRAINED_WITH
-from parents import HELD_OUT, accuracy, fit, fresh, normalised, smoothed, taught
+from parents import HELD_OUT, SHIFTED, accuracy, fit, fresh, normalised, smoothed, taught
 from widthwise.compression.compress import STEPS, compressed
 from widthwise.data.arrays import ImageClasses
 from widthwise.data.cifar import load_cifar10
@@ -46,6 +46,7 @@ class Way:
     batch_size: int = TRAINED_WITH
     taught: float = 0.0
     """Share of the loss that is the distance from the full network's answers."""
+    pixels: int = SHIFTED
 
 
 WAYS = {
@@ -53,6 +54,8 @@ WAYS = {
     "twice the rate": Way(peak=2 * PEAK),
     "teacher": Way(taught=1.0),
     "labels and teacher": Way(taught=0.5),
+    "labels and teacher, half the rate": Way(taught=0.5, peak=PEAK / 2),
+    "labels and teacher, images shifted less": Way(taught=0.5, pixels=SHIFTED // 4),
     "half the batch": Way(batch_size=TRAINED_WITH // 2, peak=PEAK / 2),
 }
 FRESH = "fresh weights"
@@ -124,7 +127,7 @@ def main() -> None:
                 loss_of = taught(network, how.taught) if how.taught else smoothed
                 fit(
                     small, data, epochs=EPOCHS, seed=0, peak=how.peak, batch_size=how.batch_size,
-                    loss_of=loss_of,
+                    loss_of=loss_of, pixels=how.pixels,
                 )  # fmt: skip
                 row["epochs"] = EPOCHS
             row |= {"trained": judged(small, data), "seconds": round(time.perf_counter() - start)}

@@ -7,9 +7,9 @@
 Nothing else should run meanwhile; all of it takes an hour or two, and what is in
 results/latency.json is not measured again (`--anew` does). Per network and engine: what was
 predicted and measured for random plans of aligned widths, between a quarter and all of every axis;
-then plans of `Macs(0.5)`, of the same with odd widths and with steps as measured, of
-`Latency(keep=0.5)`, and of as many MACs as that one has left without a look at time, all by L1,
-with what they leave of the MACs and of the time on the wall.
+then plans of `Macs(0.5)`, of the same with odd widths, with multiples of 8 and with steps as
+measured, of `Latency(keep=0.5)`, and of as many MACs as that one has left without a look at time,
+all by L1, with what they leave of the MACs and of the time on the wall.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ PARTS = (
     "predictions",
     "macs_half",
     "macs_half_odd",
+    "macs_half_eights",
     "macs_half_measured_steps",
     "latency_half",
     "macs_alike",
@@ -140,6 +141,8 @@ def of_network(
                 row[part] = cut(model, graph, ww.Macs(0.5), setting)
             case "macs_half_odd":
                 row[part] = cut(model, graph, ww.Macs(0.5), setting, round_to=1)
+            case "macs_half_eights":
+                row[part] = cut(model, graph, ww.Macs(0.5), setting, round_to=8)
             case "macs_half_measured_steps":
                 start = time.perf_counter()
                 steps = budget.multiples(graph)

@@ -45,6 +45,7 @@ PEAKS = {"vgg16_bn": 0.1, "mobilenet_v2": 0.2, "speed_record": 0.2}
 """Largest learning rates of the networks that `PEAK` is too large for."""
 OPTIONS: dict[str, dict[str, Any]] = {"mobilenet_v2": {"image_size": 32}}
 WARM_UP = 0.2
+SHIFTED = 4
 SMOOTHING = 0.1
 WEIGHT_DECAY = 5e-4
 WHITENED = 5_000
@@ -119,6 +120,7 @@ def fit(
     peak: float = PEAK,
     batch_size: int = BATCH,
     loss_of: Loss = smoothed,
+    pixels: int = SHIFTED,
     state: dict[str, Any] | None = None,
     after: Callable[[dict[str, Any]], object] = lambda state: None,
 ) -> None:
@@ -132,6 +134,7 @@ def fit(
         peak: Largest learning rate.
         batch_size: Images of a step.
         loss_of: What is made small.
+        pixels: How far images are shifted at most.
         state: What `after` was given last, to go on from there.
         after: Called after each epoch, with the state.
     """
@@ -166,7 +169,9 @@ def fit(
         ).to(images.device)
         for number, chosen in enumerate(order[: per_epoch * batch_size].split(batch_size)):
             drawn = derived_seed(seed, epoch, number)
-            batch = random_flip(random_shift(images[chosen], pixels=4, seed=drawn), seed=drawn + 1)
+            batch = random_flip(
+                random_shift(images[chosen], pixels=pixels, seed=drawn), seed=drawn + 1
+            )
             for group in optimizer.param_groups:
                 group["lr"] = rate(epoch * per_epoch + number + 1, epochs * per_epoch + 1, peak)
             backward(normalised(batch, data), labels[chosen])

@@ -7,14 +7,16 @@ step.
     python benchmarks/search_step.py [--steps 30] [--networks resnet20 resnet18] [--method fade]
         [--device cuda]
 
-Writes results/search_step.json; with another method than DHP results/search_step_METHOD.json, and
-on another device than the CPU results/search_step_DEVICE.json.
+Adds to results/search_step.json, where a network that is measured again replaces what there was;
+with another method than DHP to results/search_step_METHOD.json, and on another device than the CPU
+to results/search_step_DEVICE.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,10 +29,11 @@ from torch import nn
 from torch.nn import functional
 
 import widthwise as ww
-from harness import spread, write
+from harness import RESULTS, spread, write
 from widthwise.methods import dhp, fade
 from widthwise.models.dncnn import DnCNN
 from widthwise.models.resnet_cifar import ResNetCifar
+from widthwise.models.srresnet import SRResNet
 
 SEED = 0
 BATCH = 128
@@ -60,13 +63,18 @@ class Trained:
     batch: int
     shape: tuple[int, int, int] = (3, 32, 32)
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = functional.cross_entropy
+    larger: int = 1
+    """Of networks that return images: how many times."""
+    rate: float = 0.1
 
     def batch_of(self, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw images, and labels or other images."""
         images = torch.randn(self.batch, *self.shape, generator=generator)
         if self.loss is functional.cross_entropy:
             return images, torch.randint(0, 10, (self.batch,), generator=generator)
-        return images, torch.randn(self.batch, *self.shape, generator=generator)
+        channels, *sides = self.shape
+        large = [self.larger * side for side in sides]
+        return images, torch.randn(self.batch, channels, *large, generator=generator)
 
 
 NETWORKS = {
@@ -77,11 +85,14 @@ NETWORKS = {
     "resnet56_64": Trained("CIFAR ResNet-56", lambda: ResNetCifar(depth=56), 64),
     "resnet56_256": Trained("CIFAR ResNet-56", lambda: ResNetCifar(depth=56), 256),
     "mobilenet_v2": Trained(
-        "torchvision MobileNetV2", torchvision.models.mobilenet_v2, 64, (3, 64, 64)
+        "torchvision MobileNetV2", torchvision.models.mobilenet_v2, 16, (3, 224, 224)
     ),
     "resnet18": Trained("torchvision ResNet-18", torchvision.models.resnet18, 16, (3, 64, 64)),
     "resnet50": Trained("torchvision ResNet-50", torchvision.models.resnet50, 16, (3, 224, 224)),
-    "dncnn": Trained("DnCNN", DnCNN, 16, (1, 64, 64), functional.mse_loss),
+    "dncnn": Trained("DnCNN", DnCNN, 16, (1, 64, 64), functional.mse_loss, rate=1e-3),
+    "srresnet": Trained(
+        "SRResNet x4", SRResNet, 16, (3, 24, 24), functional.mse_loss, larger=4, rate=1e-3
+    ),
 }
 """By the name that the command line knows. ResNet-18 on small images has the largest weights for
 its arithmetic: the worst case known."""
@@ -100,7 +111,9 @@ def stepper(
     images, targets = trained.batch_of(torch.Generator().manual_seed(SEED))
     images = images.to(device).contiguous(memory_format=memory_format)
     targets = targets.to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=trained.rate, momentum=0.9, weight_decay=1e-4
+    )
 
     def forward_backward() -> None:
         optimizer.zero_grad()
@@ -210,6 +223,9 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if asked.device == "cuda" else asked.device,
         "networks": {},
     }
+    path = RESULTS / f"search_step{suffix}.json"
+    if path.exists():
+        results["networks"] = json.loads(path.read_text())["results"]["networks"]
     for name in asked.networks:
         trained = NETWORKS[name]
         shape = "x".join(map(str, trained.shape))

@@ -9,6 +9,7 @@ from typing import Any
 
 import healing_table
 import image_restoration_table
+import search_step_table
 import tracking_table
 import widths_table
 from reach_page import PEERS, is_smaller, rows_of
@@ -20,6 +21,7 @@ TRACKING = HERE.parent / "docs" / "tracking.md"
 BENCHMARKS = HERE.parent / "docs" / "benchmarks.md"
 LATENCY = HERE.parent / "docs" / "latency.md"
 MILLISECONDS = "<!-- made by benchmarks/summary.py from latency -->"
+STEPS = "<!-- made by benchmarks/summary.py from search_step -->"
 WIDTHS = "<!-- made by benchmarks/summary.py from widths_matter -->"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
 HEALING = "<!-- made by benchmarks/summary.py from healing -->"
@@ -168,27 +170,42 @@ def compare_table(name: str) -> str:
 def latency_table() -> str:
     """Return the table of what plans take in milliseconds, with the machine under it."""
     content = _load("latency")
+    columns = {
+        "macs_half_odd": "odd",
+        "macs_half_eights": "multiples of 8",
+        "macs_half": "default",
+        "macs_half_measured_steps": "measured steps",
+        "latency_half": "`Latency(keep=0.5)`",
+        "macs_alike": "as many MACs by `Macs`",
+    }
     lines = [
-        "| network, engine, batch | prediction off by | odd | multiples of 8 | measured steps | "
-        "`Latency(keep=0.5)` | its MACs |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        f"| network, engine, batch | prediction off by | {' | '.join(columns.values())} |",
+        f"|---|{'--:|' * (len(columns) + 1)}",
     ]
-    plans = ("macs_half_odd", "macs_half", "macs_half_measured_steps", "latency_half")
-    for row in content["results"]["rows"]:
-        taken = [f"{row[name]['time_kept']:.0%}" for name in plans]
+    for row in sorted(content["results"]["rows"], key=lambda row: row["batch"]):
+        off = f"{row['predictions']['median_error']:.0%}" if "predictions" in row else ""
+        cells = [_left(row.get(column)) for column in columns]
+        if isinstance(halved := row.get("latency_half"), dict):
+            cells[list(columns).index("latency_half")] += f" ({halved['macs_kept']:.0%})"
         lines.append(
-            f"| {row['network']}, {row['engine']}, {row['batch']} | {row['median_error']:.0%} | "
-            f"{' | '.join(taken)} | {row['latency_half']['macs_kept']:.0%} |"
+            f"| {row['network']}, {row['engine']}, {row['batch']} | {off} | {' | '.join(cells)} |"
         )
     where = content["environment"]
     lines += [
         "",
         "Median error of the prediction over 20 random plans; then the time of the full network "
-        "that is left by the clock, of plans at half the MACs with any widths, with multiples of 8 "
-        "and with steps as measured, and of plans for half the time. One thread "
-        f"({where['processor']}, torch {where['torch']}).",
+        "that is left by the clock, of plans at half the MACs with any widths, with multiples of "
+        "8, with those of the default and with steps as measured; of plans for half the time, "
+        "with the MACs that they have left in brackets; and of plans for as many MACs without a "
+        f"look at the time. One thread ({where['processor']}, torch {where['torch']}).",
     ]
     return "\n".join(lines)
+
+
+def _left(found: dict[str, Any] | str | None) -> str:
+    if found is None:
+        return ""
+    return "cannot be met" if isinstance(found, str) else f"{found['time_kept']:.0%}"
 
 
 def _mean(values: list[float]) -> str:
@@ -220,6 +237,7 @@ def main() -> None:
         BENCHMARKS,
         {
             WIDTHS: widths_table.table(),
+            STEPS: search_step_table.table(),
             HEALED: healing_table.every(),
             AFTER: healing_table.after(),
         },

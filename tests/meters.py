@@ -35,8 +35,20 @@ class Computed:
         slow = self.slow if graph.params() < self.full_params else 1.0
         return (layers + 1e-6 * graph.activation_bytes() + 0.05) * slow
 
-    @staticmethod
-    def _layer(call: LayerCall) -> float:
+    def _layer(self, call: LayerCall) -> float:
         kernel = math.prod(call.options[0]) if call.options else 1
         macs = call.outer * call.inner * math.prod(call.size) * kernel
         return 1e-5 * macs + 1e-3 * call.outer + 2e-3 * call.inner + 5e-4 * call.groups + 0.01
+
+
+@dataclass
+class InStairs(Computed):
+    """A machine that computes whole blocks of 16 channels."""
+
+    share: float = 1.0
+    """How far it does; the rest goes by the channels there are."""
+
+    def _layer(self, call: LayerCall) -> float:
+        whole = call.at(*(-(-width // 16) * 16 for width in (call.outer, call.inner)), call.groups)
+        line, stair = super()._layer(call), super()._layer(whole)
+        return (1 - self.share) * line + self.share * stair

@@ -104,6 +104,7 @@ def test_measured_figures_are_those_of_the_result_files() -> None:
     page = summary.BENCHMARKS.read_text(encoding="utf-8")
     for made in (
         summary.widths_table.table(),
+        summary.search_step_table.table(),
         summary.healing_table.every(),
         summary.healing_table.after(),
     ):

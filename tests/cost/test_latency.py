@@ -17,8 +17,10 @@ from torch import nn
 
 import widthwise as ww
 from cases import Case, every_case
-from meters import Computed
+from meters import Computed, InStairs
 from widthwise.cost import full_cost, limit
+from widthwise.cost.layers import layers_of
+from widthwise.cost.stairs import fitted, probes
 from widthwise.latency.calls import LayerCall
 from widthwise.latency.store import Store
 from widthwise.network.inputs import Inputs
@@ -61,6 +63,10 @@ def graph(net: Net) -> ww.ChannelGraph:
 
 
 METER = Computed()
+STAIRS = InStairs()
+CHAIN = nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 128, 1), nn.Conv2d(128, 5, 1)).eval()
+STAIRCASE = ww.trace(CHAIN, IMAGE)
+LAYERS = layers_of(STAIRCASE, STAIRCASE.inputs)
 
 
 def widths(graph: ww.ChannelGraph, counts: Sequence[int]) -> np.ndarray:
@@ -122,6 +128,25 @@ def test_where_times_are_linear_the_prediction_is_exact(
     small = ww.shrink(net, plan, verify=False)
     predicted = ww.Latency(1, meter=METER).cost(graph, kept)
     assert predicted == pytest.approx(METER.network(small, Inputs.of(IMAGE)), rel=1e-6)
+
+
+@given(counts=st.lists(st.integers(1, 8), min_size=2, max_size=2))
+def test_it_is_exact_where_times_go_up_in_stairs(counts: list[int]) -> None:
+    """Of 40 channels a machine may compute 48, which an even course between 32 and 48 is not."""
+    kept = widths(STAIRCASE, counts)
+    small = ww.shrink(CHAIN, ww.Plan.of(STAIRCASE, kept), verify=False)
+    predicted = ww.Latency(1, meter=STAIRS).cost(STAIRCASE, kept)
+    assert predicted == pytest.approx(STAIRS.network(small, Inputs.of(IMAGE)), rel=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_how_far_times_go_up_in_stairs_is_measured(share: float) -> None:
+    """By one width between two multiples; the same times without stairs give none."""
+    grids = [each.grids(STAIRCASE.free) for each in LAYERS]
+    chosen = probes(LAYERS, grids)
+    meter = InStairs(share=share)
+    found = fitted(LAYERS, chosen, [meter.layers(probe.calls) for probe in chosen])
+    assert len(chosen) == 4 and found == pytest.approx([share] * 3)
 
 
 @every_case(

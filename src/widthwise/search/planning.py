@@ -41,10 +41,10 @@ def plan(
         min_width: Channels that every axis keeps at least.
         min_keep: Keep ratio that every axis has at least, in [0, 1]; or one per name or glob of
             axes, such as ``{"fc*": 0.4}``.
-        round_to: Channels of every narrowed axis are a multiple of this; 8 by default on axes of at
-            least 32 channels, and 1 below. One per name or glob of axes leaves the default to
-            others. ``"measured"`` takes, per axis, what is quick on the machine of the latency
-            budget, see `Latency.multiples`.
+        round_to: Channels of every narrowed axis are a multiple of this; by default 16 on axes of
+            at least 64 channels, 8 from 32 on, and 1 below. One per name or glob of axes leaves the
+            default to others. ``"measured"`` takes, per axis, what is quick on the machine of the
+            latency budget, see `Latency.multiples`.
         include: Names or globs of axes that may be narrowed, or one; all that are free by default.
         exclude: Names or globs of axes that may not, or one.
 

@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 import widthwise as ww
 from cases import BY_NAME, every_case
 from widthwise.models.edsr import EDSR
+from widthwise.search.handles.generation import generate
 from widthwise.search.handles.hyper_conv import HyperConv
-from widthwise.search.handles.hypernetwork import generate
 
 REFUSED = dict.fromkeys(
     ("weight_norm", "weight_norm_per_input", "weight_norm_per_tap"),
@@ -147,8 +147,8 @@ def test_weight_is_the_published_formula_of_the_latents_of_its_units(net, images
         for b in range(generated.shape[1]):
             here = slice(pair, pair + 1)
             taps = generate(
-                hyper.latents[rows[a]], hyper.latents[columns[b]],
-                group.b0[here], group.w1[here], group.b1[here], group.w2[here], group.b2[here],
+                hyper.latents[rows[a]] * hyper.latents[columns[b]] + group.b0[here],
+                group.w1[here], group.b1[here], group.w2[here], group.b2[here],
             )  # fmt: skip
             torch.testing.assert_close(generated[a, b].flatten(), taps[0])
             pair += 1

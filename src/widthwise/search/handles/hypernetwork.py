@@ -18,36 +18,7 @@ from torch import Tensor, nn
 
 from widthwise.arguments import is_sharded
 from widthwise.errors import SearchError
-
-
-def generate(
-    z_a: Tensor, z_b: Tensor, b0: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
-    r"""Generate kernel taps for pairs of latent entries.
-
-    Three layers per pair, nothing shared between pairs (Li et al., "DHP", ECCV 2020,
-    arXiv:2003.13683, section 3.2):
-
-    .. math:: Z = z_a z_b + B_0, \quad E = Z W_1 + B_1, \quad O = W_2^T E + B_2
-
-    Args:
-        z_a: Latent entry of the weight's first dim for every pair. Shape ``[p]``.
-        z_b: The same for the second dim. Shape ``[p]``.
-        b0: Shape ``[p]``.
-        w1: Shape ``[p, m]``.
-        b1: Shape ``[p, m]``.
-        w2: Shape ``[p, m, k]``; the paper's ``k x m`` matrix transposed.
-        b2: Shape ``[p, k]``.
-
-    Returns:
-        Kernel taps, shape ``[p, k]``.
-    """
-    pair = torch.addcmul(b0, z_a, z_b)
-    embedding = torch.addcmul(b1, pair[:, None], w1)
-    # A product and a sum run 1.6 to 2.5 times faster than the batched matrix product (forward and
-    # backward, 30 000 pairs, k = 9, m = 8, one core), and need m before k to do so. Autocast leaves
-    # both in full precision, as it leaves a stored weight until a layer uses it.
-    return (w2 * embedding[:, :, None]).sum(1) + b2
+from widthwise.search.handles.generation import generate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +66,7 @@ class PairGroup(nn.Module):
         self.starts = [0, *np.cumsum(self.sizes).tolist()]
         pairs, taps = self.starts[-1], layers[0].taps
         # Plain tensors, not buffers: a buffer would be sent over the network by DDP every forward.
-        # 32 bits, because there are as many of them as weights.
-        self._rows = torch.cat([_int32(np.repeat(x.rows, x.shape[1])) for x in layers])
-        self._columns = torch.cat([_int32(np.tile(x.columns, x.shape[0])) for x in layers])
+        self._latents_of = [(_numbers(x.rows), _numbers(x.columns)) for x in layers]
 
         bound = torch.cat(
             [_full((x.pairs,), math.sqrt(3 / (embedding_dim * x.fan_in * taps))) for x in layers]
@@ -112,24 +81,31 @@ class PairGroup(nn.Module):
 
     def forward(self, latents: Tensor) -> list[Tensor]:
         """Generate every weight of the group from all latents, shape ``[u + private]``."""
-        self._follow(latents.device)
-        taps = generate(
-            latents.index_select(0, self._rows), latents.index_select(0, self._columns),
-            self.b0, self.w1, self.b1, self.w2, self.b2,
-        )  # fmt: skip
+        b0 = self.b0.split(self.sizes)
+        pair = torch.cat([self._pair(latents, each, position) for position, each in enumerate(b0)])
+        taps = generate(pair, self.w1, self.b1, self.w2, self.b2)
         # Not slicing: the backward of every slice would fill a whole [p, k] tensor.
         parts = taps.split(self.sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def one(self, latents: Tensor, position: int) -> Tensor:
         """Generate the weight of one layer alone."""
-        self._follow(latents.device)
         here = slice(self.starts[position], self.starts[position + 1])
         taps = generate(
-            latents.index_select(0, self._rows[here]), latents.index_select(0, self._columns[here]),
-            self.b0[here], self.w1[here], self.b1[here], self.w2[here], self.b2[here],
+            self._pair(latents, self.b0[here], position),
+            self.w1[here], self.b1[here], self.w2[here], self.b2[here],
         )  # fmt: skip
         return taps.view(self.shapes[position])
+
+    def _pair(self, latents: Tensor, b0: Tensor, position: int) -> Tensor:
+        """Compute the first layer of one weight, ``z_a z_b + b0``, shape ``[p]``."""
+        rows, columns = self._latents_of[position]
+        if rows.device != latents.device:
+            rows, columns = rows.to(latents.device), columns.to(latents.device)
+            self._latents_of[position] = rows, columns
+        first, second = latents.index_select(0, rows), latents.index_select(0, columns)
+        # As an outer product: every latent is in as many pairs as the other dim is long.
+        return torch.addr(b0.view(len(rows), len(columns)), first, second).flatten()
 
     @torch.no_grad()
     def start_at(self, std: float, latents: Tensor, position: int) -> None:
@@ -142,10 +118,6 @@ class PairGroup(nn.Module):
         length = math.sqrt(self.w1.shape[1])
         self.w2[here] *= length * std / self.one(latents, position).std()
         self.w1[here] /= length
-
-    def _follow(self, device: torch.device) -> None:
-        if self._rows.device != device:
-            self._rows, self._columns = self._rows.to(device), self._columns.to(device)
 
 
 _HALVES = (torch.float16, torch.bfloat16)
@@ -281,8 +253,8 @@ def _full(shape: tuple[int, ...], value: float = 0.0) -> Tensor:
     return torch.full(shape, value, device="cpu")
 
 
-def _int32(numbers: np.ndarray) -> Tensor:
-    return torch.from_numpy(numbers.astype(np.int32))
+def _numbers(units: np.ndarray) -> Tensor:
+    return torch.from_numpy(units.astype(np.int64))
 
 
 def _same(tensor: Tensor) -> Tensor:

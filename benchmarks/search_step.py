@@ -1,8 +1,8 @@
 """What a search step costs beside a plain training step, measured side by side.
 
 Two copies of one network take turns, one plain, one with a search attached, so that whatever else
-the machine does falls on both. A step is forward, backward, optimizer and, for the search, its own
-step.
+the machine does falls on both. A step is forward, backward, optimizer (SGD, `fused`) and, for the
+search, its own step.
 
     python benchmarks/search_step.py [--steps 30] [--networks resnet20 resnet18] [--method fade]
         [--device cuda]
@@ -112,7 +112,7 @@ def stepper(
     images = images.to(device).contiguous(memory_format=memory_format)
     targets = targets.to(device)
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=trained.rate, momentum=0.9, weight_decay=1e-4
+        model.parameters(), lr=trained.rate, momentum=0.9, weight_decay=1e-4, fused=True
     )
 
     def forward_backward() -> None:

@@ -43,12 +43,13 @@ class Computed:
 
 @dataclass
 class InStairs(Computed):
-    """A machine that computes whole blocks of 16 channels."""
+    """A machine that computes whole blocks of 16 channels, but for a part of the first one."""
 
     share: float = 1.0
     """How far it does; the rest goes by the channels there are."""
 
     def _layer(self, call: LayerCall) -> float:
-        whole = call.at(*(-(-width // 16) * 16 for width in (call.outer, call.inner)), call.groups)
+        sides = (w if w < 16 else -(-w // 16) * 16 for w in (call.outer, call.inner))
+        whole = call.at(*sides, call.groups)
         line, stair = super()._layer(call), super()._layer(whole)
         return (1 - self.share) * line + self.share * stair

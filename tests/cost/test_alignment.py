@@ -30,9 +30,9 @@ class Blocks(Computed):
 
     block: int = 16
 
-    def _layer(self, call: LayerCall) -> float:  # type: ignore[override]
+    def _layer(self, call: LayerCall) -> float:
         padded = (self.padded(width) for width in (call.outer, call.inner, call.groups))
-        return Computed._layer(call.at(*padded))
+        return super()._layer(call.at(*padded))
 
     def padded(self, width: int) -> int:
         return width if width == 1 else math.ceil(width / self.block) * self.block

@@ -12,7 +12,7 @@ from widthwise.latency.multiples import usual_step
 
 _SHARES = (0.25, 0.5, 0.75)
 _LEAST = 8
-"""The narrowest width that is measured of a dim that is wide enough for a choice."""
+"""The narrowest width of a dim that is measured, or a narrower one."""
 STAIR = 16
 """Channels of a block of kernels: widths in between may take what the next multiple takes."""
 
@@ -35,10 +35,10 @@ def grid(full: int, step: int, *, moves: bool) -> tuple[int, ...]:
     if not moves:
         return (full,)
     usual = usual_step(full)
-    least = math.lcm(step, _LEAST) if usual > 1 else step
     least, aligned = (
-        each if each < full else step for each in (least, math.lcm(step, usual))
-    )  # fmt: skip
+        multiple if multiple < full else step
+        for multiple in (math.lcm(step, min(usual, _LEAST)), math.lcm(step, usual))
+    )
     inner = {max(round(share * full / aligned), 1) * aligned for share in _SHARES}
     return tuple(sorted({min(least, full), full, *(width for width in inner if width < full)}))
 
@@ -127,7 +127,8 @@ class _Places:
         for widths, largest, stair in zip(grids, most, stairs, strict=True):
             asked = np.arange(largest + 1)
             if usual_step(widths[-1]) == STAIR:
-                asked = asked + stair * (-asked % STAIR)
+                # A part of the first block can take less than the whole of it.
+                asked = asked + stair * (-asked % STAIR) * (asked > STAIR)
             # Narrower than the narrowest takes what that takes, wider than the widest likewise.
             clipped = np.clip(asked, widths[0], widths[-1])
             place = np.searchsorted(widths, clipped)

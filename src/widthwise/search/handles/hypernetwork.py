@@ -38,6 +38,9 @@ class GeneratedLayer:
     std: float | None = None
     """Standard deviation that the generated weight starts with instead, and with it steps that are
     not made longer by the embedding; None for the paper's start."""
+    layout: torch.memory_format = torch.contiguous_format
+    """How the weight lies in memory. Layers whose weights are channels-last and whose image has one
+    channel run in that layout only because of the weights."""
 
     @property
     def taps(self) -> int:
@@ -62,6 +65,7 @@ class PairGroup(nn.Module):
     ) -> None:
         super().__init__()
         self.shapes = [layer.shape for layer in layers]
+        self.layouts = [layer.layout for layer in layers]
         self.sizes = [layer.pairs for layer in layers]
         self.starts = [0, *np.cumsum(self.sizes).tolist()]
         pairs, taps = self.starts[-1], layers[0].taps
@@ -86,7 +90,10 @@ class PairGroup(nn.Module):
         taps = generate(pair, self.w1, self.b1, self.w2, self.b2)
         # Not slicing: the backward of every slice would fill a whole [p, k] tensor.
         parts = taps.split(self.sizes)
-        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return [
+            part.view(shape).contiguous(memory_format=layout)
+            for part, shape, layout in zip(parts, self.shapes, self.layouts, strict=True)
+        ]
 
     def one(self, latents: Tensor, position: int) -> Tensor:
         """Generate the weight of one layer alone."""
@@ -95,7 +102,8 @@ class PairGroup(nn.Module):
             self._pair(latents, self.b0[here], position),
             self.w1[here], self.b1[here], self.w2[here], self.b2[here],
         )  # fmt: skip
-        return taps.view(self.shapes[position])
+        layout = self.layouts[position]
+        return taps.view(self.shapes[position]).contiguous(memory_format=layout)
 
     def _pair(self, latents: Tensor, b0: Tensor, position: int) -> Tensor:
         """Compute the first layer of one weight, ``z_a z_b + b0``, shape ``[p]``."""

@@ -17,7 +17,7 @@ def drawn(taps: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(taps)
     shapes = ((), (EMBEDDING,), (EMBEDDING,), (EMBEDDING, taps), (taps,))
     return [
-        torch.randn(PAIRS, *shape, generator=generator, dtype=torch.double).requires_grad_()
+        torch.randn(*shape, PAIRS, generator=generator, dtype=torch.double).requires_grad_()
         for shape in shapes
     ]
 
@@ -26,7 +26,7 @@ def drawn(taps: int) -> list[Tensor]:
 def in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of five pairs, the last one of two."""
     monkeypatch.setattr(generation, "_BLOCK", 5 * EMBEDDING * 9)
-    assert generation._pairs(drawn(9)[3]) == 5
+    assert generation._blocks(drawn(9)[3])[-1] == slice(35, 40)
 
 
 @pytest.mark.usefixtures("in_blocks")

@@ -148,9 +148,9 @@ def test_weight_is_the_published_formula_of_the_latents_of_its_units(net, images
             here = slice(pair, pair + 1)
             taps = generate(
                 hyper.latents[rows[a]] * hyper.latents[columns[b]] + group.b0[here],
-                group.w1[here], group.b1[here], group.w2[here], group.b2[here],
+                group.w1[:, here], group.b1[:, here], group.w2[..., here], group.b2[:, here],
             )  # fmt: skip
-            torch.testing.assert_close(generated[a, b].flatten(), taps[0])
+            torch.testing.assert_close(generated[a, b].flatten(), taps[:, 0])
             pair += 1
 
 

@@ -54,13 +54,13 @@ def test_kernel_and_gradients_are_those_of_the_authors_code(case):
     pairs = in_channels * out_channels
     kernel = generate(
         torch.outer(values["z_in"], values["z_out"]).reshape(pairs) + values["B0"].reshape(pairs),
-        values["W1"].reshape(pairs, -1),
-        values["B1"].reshape(pairs, -1),
-        values["W2"].flatten(0, 1).transpose(1, 2),
-        values["B2"].flatten(0, 1),
-    )
+        values["W1"].reshape(pairs, -1).T,
+        values["B1"].reshape(pairs, -1).T,
+        values["W2"].flatten(0, 1).permute(2, 1, 0),
+        values["B2"].flatten(0, 1).T,
+    ).T
     expected = golden(case, "kernel")
-    kernel = kernel.view(in_channels, *expected.shape[:1], *expected.shape[2:]).transpose(0, 1)
+    kernel = kernel.reshape(in_channels, *expected.shape[:1], *expected.shape[2:]).transpose(0, 1)
     torch.testing.assert_close(kernel, expected, rtol=1e-5, atol=1e-5)
 
     (kernel * golden(case, "probe")).sum().backward()
@@ -83,10 +83,10 @@ def test_stored_layout_generates_the_authors_kernel(case):
     (group,) = net.groups.values()
     stored = {
         group.b0: golden(case, "B0").T,
-        group.w1: golden(case, "W1").transpose(0, 1),
-        group.b1: golden(case, "B1").transpose(0, 1),
-        group.w2: golden(case, "W2").transpose(0, 1).transpose(2, 3),
-        group.b2: golden(case, "B2").transpose(0, 1),
+        group.w1: golden(case, "W1").permute(2, 1, 0),
+        group.b1: golden(case, "B1").permute(2, 1, 0),
+        group.w2: golden(case, "W2").permute(3, 2, 1, 0),
+        group.b2: golden(case, "B2").permute(2, 1, 0),
     }
     with torch.no_grad():
         net.latents.copy_(torch.cat([golden(case, "z_out"), golden(case, "z_in")]))
@@ -175,8 +175,8 @@ def test_a_weight_can_start_with_another_deviation():
             43,
         )
         assert torch.equal(net.weight(1), before.weight(1)), "the other one starts as published"
-    assert group.w1[:120].square().sum(1).mean().item() == pytest.approx(1, rel=0.1)
-    assert group.w1[120:].square().sum(1).mean().item() == pytest.approx(8, rel=0.1)
+    assert group.w1[:, :120].square().sum(0).mean().item() == pytest.approx(1, rel=0.1)
+    assert group.w1[:, 120:].square().sum(0).mean().item() == pytest.approx(8, rel=0.1)
 
 
 def test_same_seed_same_hypernetwork_and_global_random_state_is_untouched():

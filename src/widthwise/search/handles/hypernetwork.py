@@ -76,34 +76,36 @@ class PairGroup(nn.Module):
             [_full((x.pairs,), math.sqrt(3 / (embedding_dim * x.fan_in * taps))) for x in layers]
         )
         self.b0 = nn.Parameter(_full((pairs,)))
-        w1 = _uniform(pairs, embedding_dim, generator=generator)
-        self.w1 = nn.Parameter(w1.mul_(math.sqrt(3)))
-        self.b1 = nn.Parameter(_full((pairs, embedding_dim)))
-        w2 = _uniform(pairs, embedding_dim, taps, generator=generator)
-        self.w2 = nn.Parameter(w2.mul_(bound[:, None, None]))
-        self.b2 = nn.Parameter(_full((pairs, taps)))
+        w1 = _uniform(pairs, embedding_dim, generator=generator).T
+        self.w1 = nn.Parameter((w1 * math.sqrt(3)).contiguous())
+        self.b1 = nn.Parameter(_full((embedding_dim, pairs)))
+        w2 = _uniform(pairs, embedding_dim, taps, generator=generator).permute(1, 2, 0)
+        self.w2 = nn.Parameter((w2 * bound).contiguous())
+        self.b2 = nn.Parameter(_full((taps, pairs)))
 
     def forward(self, latents: Tensor) -> list[Tensor]:
         """Generate every weight of the group from all latents, shape ``[u + private]``."""
         b0 = self.b0.split(self.sizes)
         pair = torch.cat([self._pair(latents, each, position) for position, each in enumerate(b0)])
         taps = generate(pair, self.w1, self.b1, self.w2, self.b2)
-        # Not slicing: the backward of every slice would fill a whole [p, k] tensor.
-        parts = taps.split(self.sizes)
-        return [
-            part.view(shape).contiguous(memory_format=layout)
-            for part, shape, layout in zip(parts, self.shapes, self.layouts, strict=True)
-        ]
+        # Not slicing: the backward of every slice would fill a whole [k, p] tensor.
+        parts = taps.split(self.sizes, 1)
+        return [self._as_weight(part, position) for position, part in enumerate(parts)]
 
     def one(self, latents: Tensor, position: int) -> Tensor:
         """Generate the weight of one layer alone."""
         here = slice(self.starts[position], self.starts[position + 1])
         taps = generate(
             self._pair(latents, self.b0[here], position),
-            self.w1[here], self.b1[here], self.w2[here], self.b2[here],
+            self.w1[:, here], self.b1[:, here], self.w2[..., here], self.b2[:, here],
         )  # fmt: skip
-        layout = self.layouts[position]
-        return taps.view(self.shapes[position]).contiguous(memory_format=layout)
+        return self._as_weight(taps, position)
+
+    def _as_weight(self, taps: Tensor, position: int) -> Tensor:
+        """Bring ``[k, p]`` taps into the shape and the layout of a weight."""
+        first, second, *kernel = self.shapes[position]
+        weight = taps.reshape(*kernel, first, second).movedim((-2, -1), (0, 1))
+        return weight.contiguous(memory_format=self.layouts[position])
 
     def _pair(self, latents: Tensor, b0: Tensor, position: int) -> Tensor:
         """Compute the first layer of one weight, ``z_a z_b + b0``, shape ``[p]``."""
@@ -123,9 +125,9 @@ class PairGroup(nn.Module):
         of its embedding, which is ``m`` in the paper; here it becomes 1.
         """
         here = slice(self.starts[position], self.starts[position + 1])
-        length = math.sqrt(self.w1.shape[1])
-        self.w2[here] *= length * std / self.one(latents, position).std()
-        self.w1[here] /= length
+        length = math.sqrt(len(self.w1))
+        self.w2[..., here] *= length * std / self.one(latents, position).std()
+        self.w1[:, here] /= length
 
 
 _HALVES = (torch.float16, torch.bfloat16)

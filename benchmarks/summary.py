@@ -21,6 +21,7 @@ TRACKING = HERE.parent / "docs" / "tracking.md"
 BENCHMARKS = HERE.parent / "docs" / "benchmarks.md"
 LATENCY = HERE.parent / "docs" / "latency.md"
 MILLISECONDS = "<!-- made by benchmarks/summary.py from latency -->"
+SECONDS = "<!-- made by benchmarks/summary.py from cut_speed -->"
 STEPS = "<!-- made by benchmarks/summary.py from search_step -->"
 WIDTHS = "<!-- made by benchmarks/summary.py from widths_matter -->"
 START, END = "<!-- made by benchmarks/summary.py -->", "<!-- end of the table -->"
@@ -167,6 +168,27 @@ def compare_table(name: str) -> str:
     return "\n".join(lines)
 
 
+def cut_speed_table() -> str:
+    """Return the table of seconds from a network to a narrow one, beside Torch-Pruning's."""
+    content = _load("cut_speed")
+    columns = ("trace", "plan", "cut", "widthwise", "Torch-Pruning")
+    lines = [
+        "| network | trace | plan | cut | together | Torch-Pruning | of it | proof |",
+        f"|---|{'--:|' * 7}",
+    ]
+    for name, row in content["results"]["seconds"].items():
+        cells = " | ".join(f"{row[column]:.2f}" for column in columns)
+        proof = row["cut and prove"] - row["cut"]
+        lines.append(f"| {name} | {cells} | {row['of Torch-Pruning']:.0%} | {proof:.2f} |")
+    where = content["environment"]
+    lines += [
+        "",
+        "Seconds, medians, one thread; in the median "
+        f"{content['results']['median ratio']:.0%} of Torch-Pruning's ({where['processor']}, torch {where['torch']}).",
+    ]
+    return "\n".join(lines)
+
+
 def latency_table() -> str:
     """Return the table of what plans take in milliseconds, with the machine under it."""
     content = _load("latency")
@@ -238,6 +260,7 @@ def main() -> None:
         {
             WIDTHS: widths_table.table(),
             STEPS: search_step_table.table(),
+            SECONDS: cut_speed_table(),
             HEALED: healing_table.every(),
             AFTER: healing_table.after(),
         },

@@ -10,6 +10,9 @@ from typing import Any
 from scipy import stats
 
 RESULTS = Path(__file__).parent / "results"
+NAMES = {"resnet20": "ResNet-20", "speed_record": "the record's network"}
+
+Arms = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,16 @@ class Difference:
         return (self.high - self.low) / 2
 
 
-def _rows() -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
+def _networks() -> tuple[dict[str, Arms], dict[str, Any]]:
+    """Return the rows of each network by arm, and the machine."""
     content = json.loads((RESULTS / "widths_matter.json").read_text(encoding="utf-8"))
-    arms: dict[str, list[dict[str, Any]]] = {}
+    networks: dict[str, Arms] = {}
     for row in sorted(content["results"]["rows"], key=lambda row: row["seed"]):
-        arms.setdefault(row["arm"], []).append(row)
-    return arms, content["environment"]
+        networks.setdefault(row["network"], {}).setdefault(row["arm"], []).append(row)
+    return networks, content["environment"]
 
 
-def _minus_uniform(arms: dict[str, list[dict[str, Any]]], arm: str) -> Difference:
+def _minus_uniform(arms: Arms, arm: str) -> Difference:
     own, base = ([row["test"] for row in arms[each]] for each in (arm, "uniform"))
     low, high = stats.ttest_ind(own, base, equal_var=False).confidence_interval(0.95)
     return Difference(
@@ -44,10 +48,23 @@ def _minus_uniform(arms: dict[str, list[dict[str, Any]]], arm: str) -> Differenc
 
 
 def table() -> str:
-    """Return a row for each kind of widths, and what could not have been seen."""
-    arms, where = _rows()
+    """Return a table for each network, and what could not have been seen."""
+    networks, where = _networks()
+    lines = []
+    for name, arms in networks.items():
+        lines += [*_table(NAMES[name], arms), ""]
+    lines.append(
+        "CIFAR-10, fresh weights, all test images, last epoch "
+        f"({where['processor']}, torch {where['torch']}). Welch's intervals."
+    )
+    return "\n".join(lines)
+
+
+def _table(title: str, arms: Arms) -> list[str]:
+    """Return a row for each kind of widths of a network."""
+    epochs = ", ".join(sorted({str(row["epochs"]) for rows in arms.values() for row in rows}))
     lines = [
-        "| widths | test accuracy, by seed | mean | minus uniform (95 %) | MACs |",
+        f"| {title}, {epochs} epochs | test accuracy, by seed | mean | minus uniform (95 %) | MACs |",
         "|---|---|--:|--:|--:|",
     ]
     unseen = []
@@ -56,24 +73,22 @@ def table() -> str:
         each = ", ".join(f"{row['test']:.2f}" for row in rows)
         mean = sum(row["test"] for row in rows) / len(rows)
         apart = ""
-        if arm != "uniform" and len(rows) > 1:
+        if arm != "uniform" and min(len(rows), len(arms["uniform"])) > 1:
             found = _minus_uniform(arms, arm)
             apart = f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
             unseen.append(found.unseen)
         lines.append(f"| {arm} | {each} | {mean:.1f} | {apart} | {share:.0%} |")
-    epochs = ", ".join(sorted({str(row["epochs"]) for rows in arms.values() for row in rows}))
-    lines += [
-        "",
-        f"ResNet-20 on CIFAR-10, fresh weights, {epochs} epochs, all test images, last epoch "
-        f"({where['processor']}, torch {where['torch']}). Welch's interval; a difference of less "
-        f"than {max(unseen):.1f} points could not have been told from luck.",
-    ]
-    return "\n".join(lines)
+    if unseen:
+        lines += [
+            "",
+            f"A difference of less than {max(unseen):.1f} points could not have been told from luck.",
+        ]
+    return lines
 
 
 def sentence() -> str:
     """Say what widths by measured damage are worth."""
-    found = _minus_uniform(_rows()[0], "measured")
+    found = _minus_uniform(_networks()[0]["resnet20"], "measured")
     return (
         "The widths that it finds are worth something by themselves: a ResNet-20 at half the MACs, "
         f"trained from fresh weights, ends {found.mean:.1f} points above uniform widths (95 %: "

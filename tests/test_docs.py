@@ -105,6 +105,7 @@ def test_measured_figures_are_those_of_the_result_files() -> None:
     for made in (
         summary.widths_table.table(),
         summary.search_step_table.table(),
+        summary.cut_speed_table(),
         summary.healing_table.every(),
         summary.healing_table.after(),
     ):

@@ -184,7 +184,8 @@ def cut_speed_table() -> str:
     lines += [
         "",
         "Seconds, medians, one thread; in the median "
-        f"{content['results']['median ratio']:.0%} of Torch-Pruning's ({where['processor']}, torch {where['torch']}).",
+        f"{content['results']['median ratio']:.0%} of Torch-Pruning's ({where['processor']}, "
+        f"torch {where['torch']}).",
     ]
     return "\n".join(lines)
 

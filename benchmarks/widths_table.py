@@ -64,7 +64,8 @@ def _table(title: str, arms: Arms) -> list[str]:
     """Return a row for each kind of widths of a network."""
     epochs = ", ".join(sorted({str(row["epochs"]) for rows in arms.values() for row in rows}))
     lines = [
-        f"| {title}, {epochs} epochs | test accuracy, by seed | mean | minus uniform (95 %) | MACs |",
+        f"| {title}, {epochs} epochs | test accuracy, by seed | mean | "
+        "minus uniform (95 %) | MACs |",
         "|---|---|--:|--:|--:|",
     ]
     unseen = []
@@ -81,7 +82,8 @@ def _table(title: str, arms: Arms) -> list[str]:
     if unseen:
         lines += [
             "",
-            f"A difference of less than {max(unseen):.1f} points could not have been told from luck.",
+            f"A difference of less than {max(unseen):.1f} points could not have been told from "
+            "luck.",
         ]
     return lines
 

@@ -75,7 +75,7 @@ def test_the_weights_are_those_that_were_computed() -> None:
     assert torch.equal(plain.first.weight, expected)
     assert plain.first.weight.requires_grad
     net.eval()
-    # Generated alone, a weight lies elsewhere in memory, and a sum may round its last bit otherwise.
+    # Generated alone, a weight lies elsewhere in memory: a sum may round its last bit otherwise.
     torch.testing.assert_close(without_search(net)(X), net(X))
     # Its class is that of the original, whose weight is still generated.
     assert torch.equal(other.eval()(X), net(X))

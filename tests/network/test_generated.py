@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -75,12 +76,28 @@ def test_the_weights_are_those_that_were_computed() -> None:
     assert torch.equal(plain.first.weight, expected)
     assert plain.first.weight.requires_grad
     net.eval()
-    # Generated alone, a weight lies elsewhere in memory: a sum may round its last bit otherwise.
-    torch.testing.assert_close(without_search(net)(X), net(X))
+    assert torch.equal(without_search(net)(X), net(X))
     # Its class is that of the original, whose weight is still generated.
     assert torch.equal(other.eval()(X), net(X))
     net.train()(X).mean().backward()
     assert search.finish()[1].macs() <= 0.5 * ww.trace(Net(), X).macs()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("method", [ww.methods.dhp, ww.methods.hinge])
+def test_a_search_leaves_the_layout_in_memory_as_it_is(
+    method: Callable[..., ww.methods.Search], layout: torch.memory_format
+) -> None:
+    """Of weights, and so of everything behind an image of one channel, which has no layout."""
+    net = nn.Sequential(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.Conv2d(16, 8, 3))
+    before = net.to(memory_format=layout)[2].weight.stride()
+    image = torch.randn(2, 1, 12, 12)
+    method(net, image, budget=ww.Macs(0.5))
+    assert net[2].weight.stride() == before
+    assert net(image).is_contiguous(memory_format=layout)
+    # Also where it is changed while the search goes on.
+    net.to(memory_format=torch.channels_last)
+    assert net(image).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_network_without_a_search_is_returned_as_it_is() -> None:

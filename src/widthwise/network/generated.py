@@ -37,7 +37,9 @@ class Generated(nn.Module):
 
     def forward(self, original: Tensor) -> Tensor:
         # A search in a network of half precision computes in full precision.
-        return self._source[0].weight(self._index).to(original.dtype)
+        weight = self._source[0].weight(self._index).to(original.dtype)
+        # Layers whose image has one channel run channels-last only because of their weights.
+        return weight.contiguous(memory_format=_layout(original))
 
     @property
     def source(self) -> Source:
@@ -155,3 +157,12 @@ def _by_search(module: nn.Module) -> dict[str, _BySearch]:
 def _stored(module: nn.Module, name: str) -> Tensor:
     """Return what is stored in the place of a computed tensor."""
     return cast(Tensor, cast(nn.ModuleDict, module.parametrizations)[name].original)
+
+
+def _layout(tensor: Tensor) -> torch.memory_format:
+    """Tell how a weight lies in memory."""
+    for layout, dims in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        last = tensor.dim() == dims and tensor.is_contiguous(memory_format=layout)
+        if last and not tensor.is_contiguous():
+            return layout
+    return torch.contiguous_format

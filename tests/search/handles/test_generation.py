@@ -47,6 +47,18 @@ def test_blocks_change_no_kernel_and_no_gradient(
         torch.testing.assert_close(mine.grad, theirs.grad, msg=name)
 
 
+@pytest.mark.parametrize("embedding", [1, 3, 8])
+def test_a_kernel_has_the_same_bits_alone_and_with_others(embedding: int) -> None:
+    """Wherever its pair lies: what is cut is what was trained."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((), (embedding,), (embedding,), (embedding, 9), (9,))
+    values = [torch.randn(*shape, 4099, generator=generator) for shape in shapes]
+    together = generation.generate(*values)
+    for start, end in ((0, 1), (5, 12), (17, 48), (1000, 4099)):
+        alone = generation.generate(*(each[..., start:end] for each in values))
+        assert torch.equal(alone, together[:, start:end]), (start, end)
+
+
 @pytest.mark.usefixtures("in_blocks")
 def test_gradients_have_gradients() -> None:
     """A penalty on gradients goes through a search too, also where a part is not trained."""

@@ -46,10 +46,24 @@ def generate(pair: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Te
 
 
 def _at_once(pair: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-    embedding = torch.addcmul(b1, pair, w1)
     # A product and a sum are faster than a matrix product per pair. Autocast leaves both in full
     # precision, as it leaves a stored weight until a layer uses it.
-    return (w2 * embedding[:, None]).sum(0) + b2
+    embedding = b1 + pair * w1
+    return _summed(w2 * embedding[:, None]) + b2
+
+
+def _summed(products: Tensor) -> Tensor:
+    """Add up the first dim, to the same bits wherever a number lies in memory."""
+    # A weight is generated with all others, and alone when the network is cut. On the CPU, the
+    # order of PyTorch's sums and the rounding of its fused products depend on the place; on a GPU
+    # they do not, and half as much is written.
+    if products.is_cuda:
+        return products.sum(0)
+    while len(products) > 1:
+        half = len(products) // 2
+        first, second, rest = products.split([half, half, len(products) - 2 * half])
+        products = torch.cat([first + second, rest]) if len(rest) else first + second
+    return products[0]
 
 
 class _InBlocks(torch.autograd.Function):
@@ -82,7 +96,7 @@ class _InBlocks(torch.autograd.Function):
         of_pair, of_w1, of_b1, of_w2 = (torch.empty_like(each) for each in (pair, w1, b1, w2))
         for here in _blocks(w2):
             taps = grad[None, :, here]
-            embedding = torch.addcmul(b1[:, here], pair[here], w1[:, here])
+            embedding = b1[:, here] + pair[here] * w1[:, here]
             torch.mul(taps, embedding[:, None], out=of_w2[..., here])
             of_embedding = (w2[..., here] * taps).sum(1)
             of_b1[:, here] = of_embedding

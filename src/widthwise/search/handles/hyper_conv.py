@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from widthwise.errors import SearchError
@@ -249,18 +249,9 @@ def _layers(
                 fan_in=fan_in,
                 # A weight of zeros would never move: it starts as the paper's do.
                 std=None if _any(outputs, normalised) or not std > 0 else std,
-                layout=_layout(weight),
             )
         )
     return layers, following - graph.unit_count
-
-
-def _layout(weight: Tensor) -> torch.memory_format:
-    for layout, dims in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-        last = weight.dim() == dims and weight.is_contiguous(memory_format=layout)
-        if last and not weight.is_contiguous():
-            return layout
-    return torch.contiguous_format
 
 
 def _common(owners: _Owners) -> tuple[torch.device, torch.dtype]:

@@ -38,9 +38,6 @@ class GeneratedLayer:
     std: float | None = None
     """Standard deviation that the generated weight starts with instead, and with it steps that are
     not made longer by the embedding; None for the paper's start."""
-    layout: torch.memory_format = torch.contiguous_format
-    """How the weight lies in memory. Layers whose weights are channels-last and whose image has one
-    channel run in that layout only because of the weights."""
 
     @property
     def taps(self) -> int:
@@ -65,7 +62,6 @@ class PairGroup(nn.Module):
     ) -> None:
         super().__init__()
         self.shapes = [layer.shape for layer in layers]
-        self.layouts = [layer.layout for layer in layers]
         self.sizes = [layer.pairs for layer in layers]
         self.starts = [0, *np.cumsum(self.sizes).tolist()]
         pairs, taps = self.starts[-1], layers[0].taps
@@ -102,10 +98,9 @@ class PairGroup(nn.Module):
         return self._as_weight(taps, position)
 
     def _as_weight(self, taps: Tensor, position: int) -> Tensor:
-        """Bring ``[k, p]`` taps into the shape and the layout of a weight."""
+        """See ``[k, p]`` taps in the shape of a weight."""
         first, second, *kernel = self.shapes[position]
-        weight = taps.reshape(*kernel, first, second).movedim((-2, -1), (0, 1))
-        return weight.contiguous(memory_format=self.layouts[position])
+        return taps.reshape(*kernel, first, second).movedim((-2, -1), (0, 1))
 
     def _pair(self, latents: Tensor, b0: Tensor, position: int) -> Tensor:
         """Compute the first layer of one weight, ``z_a z_b + b0``, shape ``[p]``."""

@@ -114,7 +114,7 @@ def unreachable_budget(
         f"Cannot reach {metric} <= {most} ({limit / full:.1%} of {whole}): "
         f"the smallest reachable value is {least} ({smallest / full:.1%}).\n"
         f"What holds it there, as a share of the full cost:\n{lines}\n"
-        f"{meant}Hint: lower `min_width` or `min_keep`, include more axes, "
+        f"{meant}Hint: lower `min_width`, `min_keep` or `round_to`, include more axes, "
         f"or ask for at least {math.ceil(smallest / full * 1e4) / 1e4}."
     )
 

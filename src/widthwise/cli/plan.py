@@ -139,8 +139,8 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         "--round-to",
         metavar="CHANNELS",
         type=_round_to,
-        help="widths are multiples of this (default: 8 from 32 channels on, 1 below); `measured` "
-        "finds out, per axis, what is quick where --budget latency=... says",
+        help="widths are multiples of this (default: 16 from 64 channels on, 8 from 32 on, 1 "
+        "below); `measured` finds out, per axis, what is quick where --budget latency=... says",
     )
     parser.add_argument(
         "--include", metavar="GLOB", action="append", help="only axes that match may be narrowed"
